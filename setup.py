@@ -1,0 +1,83 @@
+"""Build the kernels: one extension, with OpenMP where a probe program compiles, links and runs with it."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# No flag changes the meaning of NaN, infinities or signed zeros, and no product is fused with a sum unless the source
+# says so; what goes is errno and the fear of floating-point traps, which keep compilers from vectorising selections.
+UNIX_FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+MSVC_FLAGS = ["/O2", "/fp:precise"]
+OPENMP_FLAGS = {"msvc": (["/openmp"], []), "unix": (["-fopenmp"], ["-fopenmp"])}
+APPLE_OPENMP_FLAGS = (["-Xpreprocessor", "-fopenmp"], ["-lomp"])
+PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "freethreading_compatible": True,
+    "embedsignature": True,
+}
+
+
+class build_kernels(build_ext):
+    """Add the flags that the compiler at hand understands."""
+
+    def build_extensions(self):
+        msvc = self.compiler.compiler_type == "msvc"
+        compile_flags, link_flags = self.openmp_flags(msvc)
+        for extension in self.extensions:
+            extension.extra_compile_args += (MSVC_FLAGS if msvc else UNIX_FLAGS) + compile_flags
+            extension.extra_link_args += link_flags
+        super().build_extensions()
+
+    def openmp_flags(self, msvc):
+        flags = OPENMP_FLAGS["msvc" if msvc else "unix"]
+        if sys.platform == "darwin":
+            flags = APPLE_OPENMP_FLAGS
+        if os.environ.get("SHRINKOPS_NO_OPENMP"):
+            print("shrinkops: SHRINKOPS_NO_OPENMP is set: building serial kernels")
+        elif self.runs(*flags):
+            return flags
+        else:
+            print("shrinkops: no working OpenMP was found: building serial kernels (one thread)", file=sys.stderr)
+        return [], []
+
+    def runs(self, compile_flags, link_flags):
+        """Whether the probe compiles, links and runs with these flags."""
+        with tempfile.TemporaryDirectory() as folder:
+            source, program = Path(folder, "probe.c"), Path(folder, "probe")
+            source.write_text(PROBE)
+            try:
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=compile_flags)
+                self.compiler.link_executable(objects, str(program), extra_postargs=link_flags)
+                suffix = sysconfig.get_config_var("EXE") or ""
+                return subprocess.run([str(program) + suffix], timeout=30, check=False).returncode == 0
+            except Exception:  # whatever the compiler says: no OpenMP
+                return False
+
+
+setup(
+    cmdclass={"build_ext": build_kernels},
+    ext_modules=cythonize(
+        [
+            Extension(
+                "shrinkops._kernels.loops",
+                ["shrinkops/_kernels/loops.pyx"],
+                include_dirs=[np.get_include()],
+                define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+            )
+        ],
+        compiler_directives=DIRECTIVES,
+    ),
+)

@@ -1,0 +1,110 @@
+"""What is refused, and the one sentence that says so: the same from every array library."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+import os
+from typing import Any
+
+MAX_THREADS = 1024
+
+
+def check_threads(n: Any) -> int:
+    """Return the number of threads, if it is one."""
+    try:
+        if isinstance(n, bool):
+            raise TypeError
+        n = operator.index(n)
+    except TypeError:
+        msg = f"the number of threads must be an integer, got {n!r}"
+        raise TypeError(msg) from None
+    if not 1 <= n <= MAX_THREADS:
+        msg = f"the number of threads must be between 1 and {MAX_THREADS}, got {n}"
+        raise ValueError(msg)
+    return int(n)
+
+
+def usable_processors() -> int:
+    """Return how many processors the CPU quota of the control group is worth; OMP_NUM_THREADS overrules it."""
+    if os.environ.get("OMP_NUM_THREADS"):
+        return MAX_THREADS
+    for quota_file, period_file in (
+        ("/sys/fs/cgroup/cpu.max", None),
+        ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+    ):
+        try:
+            with open(quota_file) as file:
+                words = file.read().split()
+            if period_file:
+                with open(period_file) as file:
+                    words += file.read().split()
+            quota, period = int(words[0]), int(words[1])
+        except (OSError, ValueError, IndexError):  # no such file, or "max": no quota
+            continue
+        if quota > 0 and period > 0:
+            return max(1, math.ceil(quota / period))
+    return MAX_THREADS
+
+
+def check_out(shape: Any, dtype: Any, expected_shape: Any, expected_dtype: Any, writeable: bool = True) -> None:
+    """Refuse an output array of another shape or dtype than the result."""
+    if tuple(shape) != tuple(expected_shape):
+        msg = f"out must have shape {tuple(expected_shape)}, got {tuple(shape)}"
+        raise ValueError(msg)
+    if dtype != expected_dtype:
+        msg = f"out must have dtype {dtype_name(expected_dtype)}, got {dtype_name(dtype)}"
+        raise TypeError(msg)
+    if not writeable:
+        msg = "out must be writeable, got a read-only array"
+        raise ValueError(msg)
+
+
+def check_scalar(name: str, parameter: str, value: Any) -> float:
+    """Return a scalar parameter as a Python float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        msg = f"{name}: {parameter} must be a real number or an array, got {value!r}"
+        raise TypeError(msg)
+    try:
+        return float(value)
+    except OverflowError:
+        msg = f"{name}: {parameter} must be a real number that a float can hold, got {value!r}"
+        raise ValueError(msg) from None
+
+
+def refused_requirement(name: str, requirement: str, values: dict[str, float]) -> ValueError:
+    """Return the error for scalar parameters that do not meet a requirement."""
+    got = ", ".join(f"{parameter}={value!r}" for parameter, value in values.items())
+    return ValueError(f"{name} requires {requirement}, got {got}")
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return a dtype by the name that all libraries give it."""
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
+def refused_dtype(name: str, argument: str, dtype: Any) -> TypeError:
+    """Return the error for an array that holds no numbers to shrink."""
+    return TypeError(f"{name}: {argument} must hold real or complex numbers, got dtype {dtype_name(dtype)}")
+
+
+def refused_type(name: str, argument: str, value: Any) -> TypeError:
+    """Return the error for an object that is no array."""
+    return TypeError(f"{name}: {argument} must be an array or a number, got {type_name(value)}")
+
+
+def refused_mix(name: str, argument: str, value: Any, x: Any) -> TypeError:
+    """Return the error for arrays of two libraries."""
+    return TypeError(f"{name}: x is {type_name(x)} but {argument} is {type_name(value)}")
+
+
+def refused_out(name: str, x: Any) -> TypeError:
+    """Return the error for an output that the library of x cannot fill."""
+    return TypeError(f"{name}: out= is not supported for {type_name(x)}")
+
+
+def type_name(value: Any) -> str:
+    """Return the type of a value with the library that it comes from."""
+    cls = type(value)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"

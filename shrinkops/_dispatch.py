@@ -1,0 +1,295 @@
+"""The front door: from a call to the function of the array library that the arguments come from.
+
+`operator` makes an `Operator` of a formula on the page and enters it in OPERATORS. Called, it binds and checks its
+parameters, looks up type(x) in a dictionary and calls what it finds with everything positional. A type that is not there
+yet is bound once: the roots of the modules of its base classes name a backend, so that no library is imported to tell
+whose an array is.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import _backends, _formula
+from ._backends import PENALTY, VALUE
+from ._checks import check_scalar, refused_mix, refused_requirement, refused_type
+
+OPERATORS: dict[str, Operator] = {}
+
+
+class Function:
+    """
+    One function of an operator - its value, a derivative, its penalty - on arrays of any library.
+
+    A backend binds it to an array type: ``bind(function, cls)`` returns ``implementation(x, params, out, g)``.
+
+    Parameters
+    ----------
+    operator : Operator
+        The operator.
+    which : int
+        VALUE, PENALTY, 0 for the derivative with respect to `x`, k for that to the k-th parameter.
+    doc : str, optional
+        The docstring.
+    """
+
+    def __init__(self, operator: Operator, which: int, doc: str | None = None) -> None:
+        self.operator = operator
+        self.which = which
+        self.implementations: dict[type, Callable[..., Any]] = {}
+        self.__doc__ = doc
+
+    def formula(self, xp: Any, x: Any, params: tuple[Any, ...], g: Any = None) -> Any:
+        """Evaluate the formula in a namespace."""
+        if self.which == VALUE:
+            return _formula.value(self.operator, xp, x, params)
+        if self.which == PENALTY:
+            return _formula.penalty(self.operator, xp, x, params)
+        return _formula.pull(self.operator, xp, self.which, g, x, params)
+
+    def implementation(self, cls: type, x: Any) -> Callable[..., Any]:
+        """Return what runs this function on arrays of a type."""
+        found = self.implementations.get(cls)
+        if found is None:
+            backend = _backends.backend_of(cls)
+            if backend is None:
+                raise refused_type(self.operator.__name__, "x", x)
+            found = self.implementations[cls] = backend.bind(self, cls)
+        return found
+
+    def __call__(self, x: Any, *params: Any, out: Any = None, **named: Any) -> Any:
+        """Evaluate the function; see its docstring."""
+        cls, params = self.operator.checked(x, params, named)
+        return (self.implementations.get(cls) or self.implementation(cls, x))(x, params, out)
+
+    def __repr__(self) -> str:
+        """Return the name of the function."""
+        name = {VALUE: "", PENALTY: ".penalty"}.get(self.which, ".derivative")
+        return f"<shrinkops.{self.operator.__name__}{name}>"
+
+    def __reduce__(self) -> Any:
+        """Pickle by name."""
+        if self.which in (PENALTY, 0):
+            return getattr, (self.operator, "penalty" if self.which == PENALTY else "derivative")
+        return _pull, (self.operator.__name__, self.which)
+
+
+class Operator(Function):
+    """
+    A shrinkage operator: a function with a derivative, cotangents and a penalty.
+
+    Parameters
+    ----------
+    formula : callable
+        ``formula(xp, a, *params)``, the operator at ``a = abs(x)`` in the functions of the namespace `xp`.
+    requires : dict of str to callable, optional
+        What the parameters must meet, by the sentence that says so; by default each is at least 0.
+    analytic : bool, default: False
+        Whether the formula takes complex `x` as it is, rather than its magnitude.
+    """
+
+    def __init__(
+        self,
+        formula: Callable[..., Any],
+        requires: dict[str, Callable[..., Any]] | None = None,
+        analytic: bool = False,
+    ) -> None:
+        super().__init__(self, VALUE, inspect.getdoc(formula))
+        self.__name__ = self.__qualname__ = formula.__name__
+        self.__module__ = "shrinkops"
+        self.__wrapped__ = formula
+        self.formula_at = formula
+        self.analytic = analytic
+        _, x, *parameters = inspect.signature(formula).parameters.values()
+        self.parameters = tuple(p.name for p in parameters)
+        self.defaults = tuple(p.default for p in parameters)
+        out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
+        bare = [p.replace(annotation=inspect.Parameter.empty) for p in (x, *parameters, out)]
+        self.__signature__ = inspect.Signature(bare)
+        if requires is None:
+            self.requirements = tuple(
+                Requirement(f"{p} >= 0", (k,), _at_least_zero) for k, p in enumerate(self.parameters)
+            )
+        else:
+            self.requirements = tuple(
+                Requirement(text, tuple(map(self.parameters.index, inspect.signature(holds).parameters)), holds)
+                for text, holds in requires.items()
+            )
+        self.partials: Callable[..., Any]
+        self.penalty_formula: Callable[..., Any] | None = None
+        self.derivative = Function(self, 0, _DERIVATIVE.format(name=self.__name__, result="dy/dx, of the dtype of the result."))
+        self.pulls = tuple(Function(self, which) for which in range(len(parameters) + 1))
+
+    def derivatives(self, formula: Callable[..., Any]) -> Callable[..., Any]:
+        """Register ``formula(xp, a, *params)``, the derivatives with respect to `a` and to each parameter."""
+        self.partials = formula
+        return formula
+
+    def penalty_of(self, formula: Callable[..., Any]) -> Callable[..., Any]:
+        """Register ``formula(xp, a, *params)``, the penalty."""
+        self.penalty_formula = formula
+        self._penalty = Function(self, PENALTY, _PENALTY.format(name=self.__name__, result="The penalty of each element; real where `x` is complex."))
+        return formula
+
+    @property
+    def penalty(self) -> Function:
+        """The penalty of which the operator is the proximal map, where it has a closed form."""
+        if self.penalty_formula is None:
+            msg = f"{self.__name__} has no penalty in closed form"
+            raise AttributeError(msg)
+        return self._penalty
+
+    def vjp(self, g: Any, x: Any, *params: Any, **named: Any) -> tuple[Any, ...]:
+        """
+        Pull a cotangent of the result back to the arguments.
+
+        Parameters
+        ----------
+        g : array
+            Cotangent of the result, of its shape and dtype.
+        x : array
+            Argument of the operator.
+        *params : number or array
+            Parameters of the operator.
+        **named : number or array
+            The same by name.
+
+        Returns
+        -------
+        tuple of arrays
+            Cotangents of `x` and of every parameter: `g` times the derivative, summed to the shape of the argument.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the operator does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import shrinkops
+        >>> x = np.array([-2.0, 0.25, 1.0])
+        >>> shrinkops.softshrink.vjp(np.ones(3), x, 0.5)
+        (array([1., 0., 1.]), np.float64(0.0))
+        """
+        cls, params = self.checked(x, params, named)
+        return tuple(pull.implementation(cls, x)(x, params, None, g) for pull in self.pulls)
+
+    def checked(self, x: Any, params: tuple[Any, ...], named: dict[str, Any]) -> tuple[type, tuple[Any, ...]]:
+        """Return the type that decides the backend, and all parameters: checked floats, or arrays as they came."""
+        if named or len(params) != len(self.parameters):
+            params = self._complete(params, named)
+        cls = type(x)
+        for p in params:
+            if type(p) is not float:
+                cls, params = self._examined(x, params)
+                break
+        for requirement in self.requirements:
+            about = requirement.among(params)
+            if all(type(p) is float for p in about) and not requirement.holds(*about):
+                names = [self.parameters[k] for k in requirement.positions]
+                raise refused_requirement(self.__name__, requirement.text, dict(zip(names, about, strict=True)))
+        return cls, params
+
+    def _complete(self, params: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        """Return all parameters in the order of the signature."""
+        if len(params) > len(self.parameters):
+            msg = f"{self.__name__} takes x and {len(self.parameters)} parameters, got {len(params)}"
+            raise TypeError(msg)
+        rest = []
+        for parameter, default in list(zip(self.parameters, self.defaults, strict=True))[len(params) :]:
+            value = named.pop(parameter, default)
+            if value is inspect.Parameter.empty:
+                msg = f"{self.__name__} requires the parameter {parameter!r}"
+                raise TypeError(msg)
+            rest.append(value)
+        if named:
+            msg = f"{self.__name__} got an unexpected or repeated argument {next(iter(named))!r}"
+            raise TypeError(msg)
+        return (*params, *rest)
+
+    def _examined(self, x: Any, params: tuple[Any, ...]) -> tuple[type, tuple[Any, ...]]:
+        """Convert scalar parameters, and let an array among the parameters decide where x is NumPy's or a number."""
+        cls, converted = type(x), []
+        for name, p in zip(self.parameters, params, strict=True):
+            if not _backends.is_array(p):
+                p = check_scalar(self.__name__, name, p)
+            elif not _backends.is_numpy(type(p)):
+                if _backends.is_numpy(cls):
+                    cls = type(p)
+                elif _backends.backend_of(type(p)) is not _backends.backend_of(cls):
+                    raise refused_mix(self.__name__, name, p, x)
+            converted.append(p)
+        return cls, tuple(converted)
+
+    def __reduce__(self) -> str:
+        """Pickle by name."""
+        return self.__name__
+
+
+def _at_least_zero(parameter: Any) -> Any:
+    return parameter >= 0
+
+
+class Requirement(NamedTuple):
+    """What some of the parameters must meet, and the sentence that says so."""
+
+    text: str
+    positions: tuple[int, ...]
+    holds: Callable[..., Any]
+
+    def among(self, params: tuple[Any, ...]) -> list[Any]:
+        """Return the parameters that it is about."""
+        return [params[k] for k in self.positions]
+
+
+def operator(formula: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """
+    Make an operator of a formula, as a decorator, bare or with the options of `Operator`.
+
+    Parameters
+    ----------
+    formula : callable, optional
+        ``formula(xp, a, *params)``.
+    **options
+        Passed to `Operator`.
+
+    Returns
+    -------
+    Operator or decorator
+        The operator, which is entered in OPERATORS.
+    """
+    if formula is None:
+        return functools.partial(operator, **options)
+    made = OPERATORS[formula.__name__] = Operator(formula, **options)
+    return made
+
+
+def _pull(name: str, which: int) -> Function:
+    return OPERATORS[name].pulls[which]
+
+
+_SHARED = """
+    Parameters
+    ----------
+    x : array of numbers, or number
+        As for `{name}`.
+    *params : number or array
+        The parameters of `{name}`, positional or by name.
+    out : array, optional
+        Where to put the result, as for `{name}`.
+
+    Returns
+    -------
+    array
+        {result}
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `{name}` does."""
+_DERIVATIVE = "Evaluate the derivative of `{name}` with respect to `x`.\n" + _SHARED
+_PENALTY = "Evaluate the penalty of which `{name}` is the proximal map with step 1.\n" + _SHARED
