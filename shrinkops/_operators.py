@@ -292,6 +292,7 @@ def firmshrink(xp: ModuleType, x: Any, low: Any, high: Any) -> Any:
     References
     ----------
     H.-Y. Gao and A. G. Bruce, "WaveShrink with firm shrinkage", Statistica Sinica 7 (1997), pages 855 to 874.
+
     C.-H. Zhang, "Nearly unbiased variable selection under minimax concave penalty", Annals of Statistics 38 (2010),
     doi:10.1214/09-AOS729.
 
@@ -379,6 +380,7 @@ def garroteshrink(xp: ModuleType, x: Any, lambd: Any) -> Any:
     ----------
     L. Breiman, "Better subset regression using the nonnegative garrote", Technometrics 37 (1995),
     doi:10.1080/00401706.1995.10484371.
+
     H.-Y. Gao, "Wavelet shrinkage denoising using the non-negative garrote", Journal of Computational and Graphical
     Statistics 7 (1998), doi:10.1080/10618600.1998.10474789.
 
@@ -389,8 +391,10 @@ def garroteshrink(xp: ModuleType, x: Any, lambd: Any) -> Any:
     >>> shrinkops.garroteshrink(np.array([-2.0, -0.25, 0.5, 1.0]), 0.5)
     array([-1.875, -0.   ,  0.   ,  0.75 ])
     """
-    d = x - lambd
-    return xp.where(x <= lambd, xp.zeros_like(d), d + d * _garrote_ratio(xp, x, lambd))
+    finite = x < xp.inf
+    d = xp.where(finite, x, xp.zeros_like(x)) - xp.where(lambd < xp.inf, lambd, xp.zeros_like(lambd))
+    y = xp.where(finite, d + d * _garrote_ratio(xp, x, lambd), x)
+    return xp.where(x <= lambd, xp.zeros_like(y), y)
 
 
 def _garrote_ratio(xp: ModuleType, x: Any, lambd: Any) -> Any:

@@ -2,7 +2,7 @@
 # products, each of which vectorises. `fma` says whether the instruction set has fused multiply-adds; it is a constant
 # wherever these functions are inlined.
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 ctypedef fused real:
     float
@@ -110,11 +110,11 @@ cdef inline double round_once(real like, double high, double low) noexcept nogil
 
 
 cdef inline bint near_midpoint(double y) noexcept nogil:
-    """Whether y > 0 is within 256 ulps of the middle of two neighbouring floats, or too small to tell."""
-    return ((as_bits(y) - 0xFFFFF00ULL) & 0x1FFFFFFFULL) < 0x200ULL or y < 1.1754943508222875e-38
+    """Whether y is within 256 ulps of the middle of two neighbouring floats."""
+    return ((as_bits(y) - 0xFFFFF00ULL) & 0x1FFFFE00ULL) == 0
 
 
-cdef inline double reciprocal(float a) noexcept nogil:
+cdef inline double reciprocal(float a, bint fma) noexcept nogil:
     """1 / a to 45 bits, by a division of floats, which is three times as fast."""
     cdef double r = <float> 1 / a
-    return r + r * (1 - r * a)
+    return madd(r, madd(-r, a, 1, fma), r, fma)

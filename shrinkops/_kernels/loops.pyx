@@ -136,19 +136,19 @@ cdef inline Op element(Op op, const real **operands, Py_ssize_t i) noexcept nogi
 cdef inline void evaluate(
     Op op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n, bint fma,
 ) noexcept nogil:
-    cdef uint64_t doubt = 0
+    cdef uint32_t doubt = 0
     run(op, arrays, which, operands, y, n, fma, &doubt)
     if doubt:
         run(op, arrays, which, operands, y, n, fma, NULL)
 
 
 cdef inline void run(
-    Op op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n, bint fma, uint64_t *doubt,
+    Op op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n, bint fma, uint32_t *doubt,
 ) noexcept nogil:
     cdef const real *x = operands[0]
     cdef const real *g = operands[1]
-    cdef uint64_t mark = 0
-    cdef uint64_t *marks = NULL if doubt == NULL else &mark    # a local number can stay in a register
+    cdef uint32_t mark = 0
+    cdef uint32_t *marks = NULL if doubt == NULL else &mark    # a local number can stay in a register
     cdef Py_ssize_t i
     if arrays:
         if which == VALUE:
@@ -200,12 +200,8 @@ cdef v4_void loop_v4(
 # ---------------------------------------------------------------------------------------------------------------------
 # Blocks of contiguous arrays
 
-cdef float ones_float[BLOCK]
-cdef double ones_double[BLOCK]
-cdef Py_ssize_t _one
-for _one in range(BLOCK):
-    ones_float[_one] = 1
-    ones_double[_one] = 1
+# What a derivative is multiplied by where it is not to be multiplied.
+ONES = (np.ones(BLOCK, np.float32), np.ones(BLOCK, np.float64))
 
 
 cdef inline void block_of(
@@ -289,36 +285,113 @@ cdef inline uint16_t narrow(double x, int kind) noexcept nogil:
     return <uint16_t> (result | ((as_bits(x) >> 48) & 0x8000))
 
 
-cdef void widen_half(const uint16_t *source, double *target, Py_ssize_t n) noexcept nogil:
+ctypedef void (*widen_t)(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil
+ctypedef void (*narrow_t)(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil
+ctypedef void (*table_pull_t)(
+    const double *table, const uint16_t *x, const uint16_t *g, uint16_t *y, Py_ssize_t n, int kind,
+) noexcept nogil
+
+
+cdef inline void widen_all(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
     cdef Py_ssize_t i
-    for i in range(n):
-        target[i] = widen(source[i], HALF)
+    if kind == HALF:
+        for i in range(n):
+            target[i] = widen(source[i], HALF)
+    else:
+        for i in range(n):
+            target[i] = widen(source[i], BRAIN)
 
 
-cdef void widen_brain(const uint16_t *source, double *target, Py_ssize_t n) noexcept nogil:
+cdef inline void narrow_all(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil:
     cdef Py_ssize_t i
-    for i in range(n):
-        target[i] = widen(source[i], BRAIN)
+    if kind == HALF:
+        for i in range(n):
+            target[i] = narrow(source[i], HALF)
+    else:
+        for i in range(n):
+            target[i] = narrow(source[i], BRAIN)
 
 
-cdef void narrow_half(const double *source, uint16_t *target, Py_ssize_t n) noexcept nogil:
+cdef inline void table_pull(
+    const double *table, const uint16_t *x, const uint16_t *g, uint16_t *y, Py_ssize_t n, int kind,
+) noexcept nogil:
+    """g times the derivative that the table holds for x."""
     cdef Py_ssize_t i
-    for i in range(n):
-        target[i] = narrow(source[i], HALF)
+    if kind == HALF:
+        for i in range(n):
+            y[i] = narrow(widen(g[i], HALF) * table[x[i]], HALF)
+    else:
+        for i in range(n):
+            y[i] = narrow(widen(g[i], BRAIN) * table[x[i]], BRAIN)
 
 
-cdef void narrow_brain(const double *source, uint16_t *target, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        target[i] = narrow(source[i], BRAIN)
+cdef v2_void widen_v2(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
+    widen_all(source, target, n, kind)
+
+
+cdef v3_void widen_v3(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
+    widen_all(source, target, n, kind)
+
+
+cdef v4_void widen_v4(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
+    widen_all(source, target, n, kind)
+
+
+cdef v2_void narrow_v2(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil:
+    narrow_all(source, target, n, kind)
+
+
+cdef v3_void narrow_v3(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil:
+    narrow_all(source, target, n, kind)
+
+
+cdef v4_void narrow_v4(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil:
+    narrow_all(source, target, n, kind)
+
+
+cdef v2_void table_pull_v2(
+    const double *table, const uint16_t *x, const uint16_t *g, uint16_t *y, Py_ssize_t n, int kind,
+) noexcept nogil:
+    table_pull(table, x, g, y, n, kind)
+
+
+cdef v3_void table_pull_v3(
+    const double *table, const uint16_t *x, const uint16_t *g, uint16_t *y, Py_ssize_t n, int kind,
+) noexcept nogil:
+    table_pull(table, x, g, y, n, kind)
+
+
+cdef v4_void table_pull_v4(
+    const double *table, const uint16_t *x, const uint16_t *g, uint16_t *y, Py_ssize_t n, int kind,
+) noexcept nogil:
+    table_pull(table, x, g, y, n, kind)
+
+
+cdef widen_t *WIDEN = [<widen_t> <void *> widen_v2, <widen_t> <void *> widen_v3, <widen_t> <void *> widen_v4]
+cdef narrow_t *NARROW = [<narrow_t> <void *> narrow_v2, <narrow_t> <void *> narrow_v3, <narrow_t> <void *> narrow_v4]
+cdef table_pull_t *TABLE_PULL = [
+    <table_pull_t> <void *> table_pull_v2, <table_pull_t> <void *> table_pull_v3, <table_pull_t> <void *> table_pull_v4,
+]
 
 
 cdef void look_up(
     const uint16_t[::1] table, const uint16_t[::1] x, uint16_t[::1] y, int threads,
 ) noexcept nogil:
+    """y = table[x], for values and derivatives."""
     cdef Py_ssize_t i
     for i in prange(x.shape[0], schedule="static", num_threads=threads, use_threads_if=threads > 1):
         y[i] = table[x[i]]
+
+
+cdef void look_up_pull(
+    table_pull_t loop, const double[::1] table, const uint16_t[::1] x, const uint16_t[::1] g, uint16_t[::1] y, int kind,
+    int threads,
+) noexcept nogil:
+    """y = g * table[x]."""
+    cdef Py_ssize_t n = x.shape[0], block, start
+    for block in prange((n + SHARE - 1) // SHARE, schedule="static", num_threads=threads, use_threads_if=threads > 1):
+        start = block * SHARE
+        loop(&table[0], &x[start], &g[start], &y[start], min(SHARE, n - start), kind)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -334,6 +407,8 @@ cdef struct Plan:
     Py_ssize_t shape[MAX_DIMENSIONS]
     Operand operand[MAX_OPERANDS]
     Py_ssize_t rows, columns, tiles
+    widen_t widen
+    narrow_t narrow
 
 
 cdef inline void gather(
@@ -441,10 +516,7 @@ cdef void tiles(
                 if not direct:
                     gather(<char *> narrow_buffer, source, rows, columns, row, column, 2)
                     source = <char *> narrow_buffer
-                if plan.kind == HALF:
-                    widen_half(<const uint16_t *> source, buffers[j], rows * columns)
-                else:
-                    widen_brain(<const uint16_t *> source, buffers[j], rows * columns)
+                plan.widen(<const uint16_t *> source, buffers[j], rows * columns, plan.kind)
             else:
                 gather(<char *> buffers[j], source, rows, columns, row, column, itemsize)
             held[j] = here[j]    # a broadcast operand comes again
@@ -456,10 +528,7 @@ cdef void tiles(
         if sixteen:
             loop(scalars, arrays, which, operands, <char *> buffers[0], rows * columns)
             source = here[0] if direct else <char *> narrow_buffer
-            if plan.kind == HALF:
-                narrow_half(buffers[0], <uint16_t *> source, rows * columns)
-            else:
-                narrow_brain(buffers[0], <uint16_t *> source, rows * columns)
+            plan.narrow(buffers[0], <uint16_t *> source, rows * columns, plan.kind)
             if not direct:
                 scatter(here[0], source, rows, columns, row, column, 2)
         elif direct:
@@ -639,35 +708,44 @@ cdef class Kernel:
         cdef int threads = threads_for(n)
         cdef char *data = cnp.PyArray_BYTES(x)
         cdef char *target = cnp.PyArray_BYTES(y)
-        cdef char *pulled
-        cdef uint16_t[::1] table, x16, y16
+        cdef const uint16_t[::1] table, x16, g16
+        cdef const double[::1] slopes
+        cdef uint16_t[::1] y16
         if kind >= HALF:
-            table = None if g is not None else self.table(which, kind, params, n)
-            if table is None:
+            known = self.table(which, kind, params, n, g is not None)
+            if known is None:
                 return self.planned(x, params, y, which, g, kind, scalars, False)
-            if n:
-                x16, y16 = <uint16_t[:n]> <uint16_t *> data, <uint16_t[:n]> <uint16_t *> target
+            x16, y16 = line(x).view(np.uint16), line(y).view(np.uint16)
+            if g is None:
+                table = known
                 with nogil:
                     look_up(table, x16, y16, threads)
+            else:
+                slopes, g16 = known, line(g).view(np.uint16)
+                with nogil:
+                    look_up_pull(TABLE_PULL[LEVEL], slopes, x16, g16, y16, kind, threads)
             return 0
         cdef int itemsize = 4 if kind == FLOAT else 8
         cdef bint derivative = g is None
-        if derivative:
-            pulled = <char *> ones_float if kind == FLOAT else <char *> ones_double
-        else:
-            pulled = cnp.PyArray_BYTES(g)
-        if n <= SHARE:
-            block_of(loop, scalars, which, data, pulled, target, n, itemsize, derivative)
+        cdef cnp.ndarray pulls = ONES[kind] if derivative else g
+        cdef char *pulled = cnp.PyArray_BYTES(pulls)
+        if threads == 1:
+            if n <= SHARE:    # too short to be worth releasing the interpreter
+                block_of(loop, scalars, which, data, pulled, target, n, itemsize, derivative)
+            else:
+                with nogil:
+                    block_of(loop, scalars, which, data, pulled, target, n, itemsize, derivative)
             return 0
-        cdef Py_ssize_t gn = BLOCK if derivative else n
-        cdef float[::1] xf, gf, yf
-        cdef double[::1] xd, gd, yd
+        cdef const float[::1] xf, gf
+        cdef const double[::1] xd, gd
+        cdef float[::1] yf
+        cdef double[::1] yd
         if kind == FLOAT:
-            xf, gf, yf = <float[:n]> <float *> data, <float[:gn]> <float *> pulled, <float[:n]> <float *> target
+            xf, gf, yf = line(x), line(pulls), line(y)
             with nogil:
                 dense(loop, scalars, which, xf, gf, yf, derivative, threads)
         else:
-            xd, gd, yd = <double[:n]> <double *> data, <double[:gn]> <double *> pulled, <double[:n]> <double *> target
+            xd, gd, yd = line(x), line(pulls), line(y)
             with nogil:
                 dense(loop, scalars, which, xd, gd, yd, derivative, threads)
         return 0
@@ -722,6 +800,8 @@ cdef class Kernel:
         if cnp.PyArray_SIZE(y) == 0:
             return 0
         plan.kind = kind
+        plan.widen = WIDEN[LEVEL]
+        plan.narrow = NARROW[LEVEL]
         plan.operands = 3 + (len(params) if arrays else 0)
         layouts = [(<size_t> cnp.PyArray_DATA(y), y.strides)]
         for k, a in enumerate((x, 1.0 if g is None else g) + (params if arrays else ())):
@@ -736,17 +816,27 @@ cdef class Kernel:
             tiled(&plan, loop, scalars, arrays, which, threads)
         return 0
 
-    cdef table(self, int which, int kind, tuple params, Py_ssize_t n):
-        """All 65,536 results of a 16-bit operator, if they are there or n makes them worth while."""
-        key = (which, kind, params)
+    cdef table(self, int which, int kind, tuple params, Py_ssize_t n, bint wide):
+        """All 65,536 results of a 16-bit operator, if they are there or n makes them worth while; wide: as doubles."""
+        key = (which, kind, params, wide)
         table = self.tables.get(key)
         if table is None and n >= TABLE:
             bits = np.arange(65536, dtype=np.uint16)
-            table = self(bits if kind == BRAIN else bits.view(np.float16), params, which=which, brain=kind == BRAIN)
+            if wide:
+                x = np.empty(65536)
+                widen_into(bits, x, kind)
+                table = self(x, tuple([rounded(p, kind) for p in params]), which=which)
+            else:
+                x = bits if kind == BRAIN else bits.view(np.float16)
+                table = self(x, params, which=which, brain=kind == BRAIN).view(np.uint16)
             if len(self.tables) >= TABLES_KEPT:
                 self.tables.clear()
-            table = self.tables[key] = table.view(np.uint16)
+            self.tables[key] = table
         return table
+
+
+cdef widen_into(const uint16_t[::1] bits, double[::1] x, int kind):
+    widen_all(&bits[0], &x[0], bits.shape[0], kind)
 
 
 cdef int kind_of(cnp.ndarray x, bint brain) noexcept:
@@ -791,6 +881,11 @@ cdef void store(char *cell, double scalar, int kind) noexcept:
         (<double *> cell)[0] = scalar
     else:
         (<uint16_t *> cell)[0] = narrow(scalar, kind)
+
+
+cdef line(a):
+    """An array without gaps as one line, in the order of its memory."""
+    return (a if a.flags.c_contiguous else a.T).reshape(-1)
 
 
 cdef native(a):

@@ -12,7 +12,7 @@
 #    part to decide it. That is enough: the exact value is a quotient of integers of at most 74 bits, and cannot come
 #    closer to a midpoint than 2^-90 without being it.
 
-from .arithmetic cimport INFINITY, NAN, absolute, copy_sign, nonnegative, real, uint64_t, unless_nan
+from .arithmetic cimport INFINITY, NAN, absolute, copy_sign, nonnegative, real, uint32_t, unless_nan
 from .smooth cimport tanhshrink, tanhshrink_derivative
 from .thresholds cimport firm_between, firm_derivative, garrote_beyond, garrote_derivative
 
@@ -40,7 +40,7 @@ ctypedef fused Op:
     Garroteshrink
 
 
-cdef inline real value(Op op, real x, bint fma, uint64_t *doubt) noexcept nogil:
+cdef inline real value(Op op, real x, bint fma, uint32_t *doubt) noexcept nogil:
     cdef real a = absolute(x), l, h, y
     if Op is Tanhshrink:
         return tanhshrink(x, fma)
@@ -67,7 +67,7 @@ cdef inline real value(Op op, real x, bint fma, uint64_t *doubt) noexcept nogil:
         return copy_sign(y, x) if l == l else l
 
 
-cdef inline real pull(Op op, int k, real g, real x, bint fma, uint64_t *doubt) noexcept nogil:
+cdef inline real pull(Op op, int k, real g, real x, bint fma, uint32_t *doubt) noexcept nogil:
     cdef real a = absolute(x), l, h
     cdef double d
     if Op is Tanhshrink:

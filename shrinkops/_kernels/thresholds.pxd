@@ -5,7 +5,7 @@
 # doubt = NULL: then everything carries a low part, and round_once decides. A double result is below 1 ulp at once.
 
 from .arithmetic cimport (
-    INFINITY, as_bits, madd, near_midpoint, product_error, real, reciprocal, residual, round_once, sum_error, uint64_t,
+    INFINITY, as_bits, madd, near_midpoint, product_error, real, reciprocal, residual, round_once, sum_error, uint32_t,
 )
 
 ctypedef (double, double) pair    # a number as high + low
@@ -22,7 +22,7 @@ cdef inline pair firm_slope(double low, double high, bint fma) noexcept nogil:
     return (slope, rest) if high < INFINITY else (1.0, 0.0)
 
 
-cdef inline real firm_between(real a, real low, real high, bint fma, uint64_t *doubt) noexcept nogil:
+cdef inline real firm_between(real a, real low, real high, bint fma, uint32_t *doubt) noexcept nogil:
     """high (a - low) / (high - low)."""
     cdef pair slope = firm_slope(low, high, fma)
     cdef double x = a, l = low
@@ -32,8 +32,8 @@ cdef inline real firm_between(real a, real low, real high, bint fma, uint64_t *d
     if real is float:
         if doubt != NULL:
             # A slope of few bits meets midpoints all the time, but exactly.
-            exact = slope[1] == 0 and as_bits(slope[0]) & 0x1FFFFFFFULL == 0 and (high <= 16 * low or low == 0)
-            doubt[0] |= <uint64_t> (near_midpoint(y) and not exact and a > low and a < high)
+            exact = (slope[1] == 0) & ((as_bits(slope[0]) & 0x1FFFFFFFULL) == 0) & ((high <= 16 * low) | (low == 0))
+            doubt[0] |= <uint32_t> ((near_midpoint(y) | (not easy(a))) & (not exact) & (a > low) & (a < high))
             return <float> y
     return <real> round_once(a, y, product_error(d, slope[0], y, fma) + (
         d * slope[1] + sum_error(x, -l, d) * slope[0]))
@@ -49,33 +49,35 @@ cdef inline double firm_derivative(int k, real a, real low, real high, bint fma)
     return -(l / width) * ((a - l) / width)
 
 
-cdef inline real garrote_beyond(real a, real lambd, bint fma, uint64_t *doubt) noexcept nogil:
-    """a - lambd^2 / a, as (a - lambd) (1 + lambd / a): nothing cancels and nothing overflows."""
-    cdef double x = a, l = lambd
-    cdef double d = x - l, s = x + l, y, n, rest
+cdef inline real garrote_beyond(real a, real lambd, bint fma, uint32_t *doubt) noexcept nogil:
+    """a - lambd^2 / a, where nothing cancels and nothing overflows: d (1 + lambd / a) with d = a - lambd for double, and
+    (a^2 - lambd^2) / a for float, where the squares are exact in double."""
+    cdef double x = a, l = lambd, d, n, xx, ll, y
     if real is double:
+        d = x - l
         return madd(d, l / x, d, fma)
     else:
-        n = d * s
+        xx = x * x    # exact, as is ll
+        ll = l * l
+        n = xx - ll
         if doubt != NULL:
-            y = n * reciprocal(a)
-            doubt[0] |= <uint64_t> ((near_midpoint(y) or not easy(a)) and a > lambd)
+            y = n * reciprocal(a, fma)
+            doubt[0] |= <uint32_t> ((near_midpoint(y) | (not easy(a))) & (a > lambd))
         else:
             y = n / x
-            rest = product_error(d, s, n, fma) + (sum_error(x, -l, d) * s + d * sum_error(x, l, s))
-            y = round_once(a, y, (residual(n, y, x, fma) + rest) / x)
+            y = round_once(a, y, (residual(n, y, x, fma) + sum_error(xx, -ll, n)) / x)
         return <float> y
 
 
-cdef inline double garrote_derivative(int k, real a, real lambd, bint fma, uint64_t *doubt) noexcept nogil:
+cdef inline double garrote_derivative(int k, real a, real lambd, bint fma, uint32_t *doubt) noexcept nogil:
     """1 + (lambd / a)^2, and -2 lambd / a."""
     cdef double x = a, l = lambd
     cdef double r, rest, square, y
     if real is float:
         if k == 0 and doubt != NULL:
-            r = l * reciprocal(a)
-            y = 1 + r * r
-            doubt[0] |= <uint64_t> ((near_midpoint(y) or not easy(a)) and a > lambd)
+            r = l * reciprocal(a, fma)
+            y = madd(r, r, 1, fma)
+            doubt[0] |= <uint32_t> ((near_midpoint(y) | (not easy(a))) & (a > lambd))
             return y
     r = l / x
     if k:
@@ -90,5 +92,5 @@ cdef inline double garrote_derivative(int k, real a, real lambd, bint fma, uint6
 
 
 cdef inline bint easy(float a) noexcept nogil:
-    """Whether the reciprocal of a float is a normal float."""
-    return a > <float> 7.888609052210118e-31 and a < <float> 1.2676506002282294e+30
+    """Whether a float is so far from the ends of its range that its reciprocal, and any difference, are normal."""
+    return (a > <float> 7.888609052210118e-31) & (a < <float> 1.2676506002282294e+30)

@@ -1,0 +1,33 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__test__: dict[str, Any]
+
+KERNELS: dict[str, Kernel]
+LEVEL_NAMES: tuple[str, ...]
+ONES: tuple[NDArray[np.float32], NDArray[np.float64]]
+
+class Kernel:
+    def __call__(
+        self,
+        x: NDArray[Any],
+        params: tuple[Any, ...] = ...,
+        out: NDArray[Any] | None = None,
+        which: int = ...,
+        g: NDArray[Any] | None = None,
+        brain: bool = False,
+    ) -> Any: ...
+
+check_out: Callable[..., None]
+check_threads: Callable[[Any], int]
+usable_processors: Callable[[], int]
+
+def config() -> dict[str, Any]: ...
+def get_isa() -> str: ...
+def set_isa(name: str | None = None) -> None: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
+def swap_num_threads(n: int) -> int: ...
