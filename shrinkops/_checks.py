@@ -8,7 +8,10 @@ import operator
 import os
 from typing import Any
 
+import numpy as np
+
 MAX_THREADS = 1024
+BFLOAT16 = "bfloat16"  # the name of the dtype that ml_dtypes gives NumPy
 
 
 def check_threads(n: Any) -> int:
@@ -63,7 +66,9 @@ def check_out(shape: Any, dtype: Any, expected_shape: Any, expected_dtype: Any, 
 
 def check_scalar(name: str, parameter: str, value: Any) -> float:
     """Return a scalar parameter as a Python float."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    # NumPy counts timedelta64 among the real numbers, and ml_dtypes its bfloat16 not.
+    real = is_real(value.dtype) if isinstance(value, np.generic) else isinstance(value, numbers.Real)
+    if isinstance(value, bool) or not real:
         msg = f"{name}: {parameter} must be a real number or an array, got {value!r}"
         raise TypeError(msg)
     try:
@@ -77,6 +82,11 @@ def refused_requirement(name: str, requirement: str, values: dict[str, float]) -
     """Return the error for scalar parameters that do not meet a requirement."""
     got = ", ".join(f"{parameter}={value!r}" for parameter, value in values.items())
     return ValueError(f"{name} requires {requirement}, got {got}")
+
+
+def is_real(dtype: Any) -> bool:
+    """Whether a dtype of NumPy (or of ml_dtypes) holds real numbers."""
+    return dtype.kind in "fiu" or dtype.name == BFLOAT16
 
 
 def dtype_name(dtype: Any) -> str:
@@ -99,9 +109,9 @@ def refused_mix(name: str, argument: str, value: Any, x: Any) -> TypeError:
     return TypeError(f"{name}: x is {type_name(x)} but {argument} is {type_name(value)}")
 
 
-def refused_out(name: str, x: Any) -> TypeError:
+def refused_out(name: str, x: Any, which: str = "") -> TypeError:
     """Return the error for an output that the library of x cannot fill."""
-    return TypeError(f"{name}: out= is not supported for {type_name(x)}")
+    return TypeError(f"{name}: out= is not supported for {type_name(x)}{which}")
 
 
 def type_name(value: Any) -> str:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from . import _backends, _formula
 from ._backends import PENALTY, VALUE
@@ -86,7 +89,7 @@ class Operator(Function):
     formula : callable
         ``formula(xp, a, *params)``, the operator at ``a = abs(x)`` in the functions of the namespace `xp`.
     requires : dict of str to callable, optional
-        What the parameters must meet, by the sentence that says so; by default each is at least 0.
+        What the parameters must meet besides being at least 0, by the sentence that says so.
     analytic : bool, default: False
         Whether the formula takes complex `x` as it is, rather than its magnitude.
     """
@@ -109,19 +112,19 @@ class Operator(Function):
         out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
         bare = [p.replace(annotation=inspect.Parameter.empty) for p in (x, *parameters, out)]
         self.__signature__ = inspect.Signature(bare)
-        if requires is None:
-            self.requirements = tuple(
-                Requirement(f"{p} >= 0", (k,), _at_least_zero) for k, p in enumerate(self.parameters)
-            )
-        else:
-            self.requirements = tuple(
-                Requirement(text, tuple(map(self.parameters.index, inspect.signature(holds).parameters)), holds)
-                for text, holds in requires.items()
-            )
+        self.requirements = tuple(
+            Requirement(f"{p} >= 0", (k,), _at_least_zero) for k, p in enumerate(self.parameters)
+        ) + tuple(
+            Requirement(text, tuple(map(self.parameters.index, inspect.signature(holds).parameters)), holds)
+            for text, holds in (requires or {}).items()
+        )
+        self._further = tuple(r.of_all(len(parameters)) for r in self.requirements[len(parameters) :])
+        missing = inspect.Parameter.empty
+        self._rest = [None if missing in self.defaults[n:] else self.defaults[n:] for n in range(len(parameters))]
         self.partials: Callable[..., Any]
         self.penalty_formula: Callable[..., Any] | None = None
-        self.derivative = Function(self, 0, _DERIVATIVE.format(name=self.__name__, result="dy/dx, of the dtype of the result."))
-        self.pulls = tuple(Function(self, which) for which in range(len(parameters) + 1))
+        self.derivative = Function(self, 0, _DERIVATIVE.format(name=self.__name__))
+        self.pulls = (self.derivative, *(Function(self, k) for k in range(1, len(parameters) + 1)))
 
     def derivatives(self, formula: Callable[..., Any]) -> Callable[..., Any]:
         """Register ``formula(xp, a, *params)``, the derivatives with respect to `a` and to each parameter."""
@@ -131,7 +134,7 @@ class Operator(Function):
     def penalty_of(self, formula: Callable[..., Any]) -> Callable[..., Any]:
         """Register ``formula(xp, a, *params)``, the penalty."""
         self.penalty_formula = formula
-        self._penalty = Function(self, PENALTY, _PENALTY.format(name=self.__name__, result="The penalty of each element; real where `x` is complex."))
+        self._penalty = Function(self, PENALTY, _PENALTY.format(name=self.__name__))
         return formula
 
     @property
@@ -176,26 +179,30 @@ class Operator(Function):
         (array([1., 0., 1.]), np.float64(0.0))
         """
         cls, params = self.checked(x, params, named)
+        if _backends.is_array(g):
+            cls = self._joined(cls, x, "g", g)
+        elif not isinstance(g, numbers.Number | np.generic):
+            raise refused_type(self.__name__, "g", g)
         return tuple(pull.implementation(cls, x)(x, params, None, g) for pull in self.pulls)
 
     def checked(self, x: Any, params: tuple[Any, ...], named: dict[str, Any]) -> tuple[type, tuple[Any, ...]]:
         """Return the type that decides the backend, and all parameters: checked floats, or arrays as they came."""
         if named or len(params) != len(self.parameters):
             params = self._complete(params, named)
-        cls = type(x)
         for p in params:
-            if type(p) is not float:
-                cls, params = self._examined(x, params)
-                break
-        for requirement in self.requirements:
-            about = requirement.among(params)
-            if all(type(p) is float for p in about) and not requirement.holds(*about):
-                names = [self.parameters[k] for k in requirement.positions]
-                raise refused_requirement(self.__name__, requirement.text, dict(zip(names, about, strict=True)))
-        return cls, params
+            if type(p) is not float or not p >= 0:
+                return self._examined(x, params)
+        for holds in self._further:
+            if not holds(*params):
+                return self._examined(x, params)
+        return type(x), params
 
     def _complete(self, params: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Return all parameters in the order of the signature."""
+        if not named and len(params) < len(self.parameters):
+            defaults = self._rest[len(params)]
+            if defaults is not None:
+                return params + defaults
         if len(params) > len(self.parameters):
             msg = f"{self.__name__} takes x and {len(self.parameters)} parameters, got {len(params)}"
             raise TypeError(msg)
@@ -212,18 +219,33 @@ class Operator(Function):
         return (*params, *rest)
 
     def _examined(self, x: Any, params: tuple[Any, ...]) -> tuple[type, tuple[Any, ...]]:
-        """Convert scalar parameters, and let an array among the parameters decide where x is NumPy's or a number."""
+        """Convert and check scalar parameters; an array among them decides where x is NumPy's or a number."""
         cls, converted = type(x), []
         for name, p in zip(self.parameters, params, strict=True):
             if not _backends.is_array(p):
                 p = check_scalar(self.__name__, name, p)
-            elif not _backends.is_numpy(type(p)):
-                if _backends.is_numpy(cls):
-                    cls = type(p)
-                elif _backends.backend_of(type(p)) is not _backends.backend_of(cls):
-                    raise refused_mix(self.__name__, name, p, x)
+            else:
+                cls = self._joined(cls, x, name, p)
             converted.append(p)
+        for requirement in self.requirements:
+            about = requirement.among(tuple(converted))
+            if all(type(p) is float for p in about) and not requirement.holds(*about):
+                names = [self.parameters[k] for k in requirement.positions]
+                raise refused_requirement(self.__name__, requirement.text, dict(zip(names, about, strict=True)))
         return cls, tuple(converted)
+
+    def _joined(self, cls: type, x: Any, argument: str, value: Any) -> type:
+        """Return the type that decides the backend, now that another array has come; refuse two libraries."""
+        if _backends.is_numpy(type(value)):
+            return cls
+        backend = _backends.backend_of(type(value))
+        if backend is None:
+            raise refused_type(self.__name__, argument, value)
+        if _backends.is_numpy(cls):
+            return type(value)
+        if backend is not _backends.backend_of(cls):
+            raise refused_mix(self.__name__, argument, value, x)
+        return cls
 
     def __reduce__(self) -> str:
         """Pickle by name."""
@@ -244,6 +266,12 @@ class Requirement(NamedTuple):
     def among(self, params: tuple[Any, ...]) -> list[Any]:
         """Return the parameters that it is about."""
         return [params[k] for k in self.positions]
+
+    def of_all(self, count: int) -> Callable[..., Any]:
+        """Return it as a function of all parameters in order."""
+        if self.positions == tuple(range(count)):
+            return self.holds
+        return lambda *params: self.holds(*self.among(params))
 
 
 def operator(formula: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -278,7 +306,9 @@ _SHARED = """
     x : array of numbers, or number
         As for `{name}`.
     *params : number or array
-        The parameters of `{name}`, positional or by name.
+        The parameters of `{name}`.
+    **named : number or array
+        The same by name.
     out : array, optional
         Where to put the result, as for `{name}`.
 
@@ -291,5 +321,9 @@ _SHARED = """
     ------
     TypeError, ValueError
         As `{name}` does."""
-_DERIVATIVE = "Evaluate the derivative of `{name}` with respect to `x`.\n" + _SHARED
-_PENALTY = "Evaluate the penalty of which `{name}` is the proximal map with step 1.\n" + _SHARED
+_DERIVATIVE = "Evaluate the derivative of `{name}` with respect to `x`.\n" + _SHARED.replace(
+    "{result}", "The derivative, of the dtype of the result."
+)
+_PENALTY = "Evaluate the penalty of which `{name}` is the proximal map with step 1.\n" + _SHARED.replace(
+    "{result}", "The penalty of each element; real where `x` is complex."
+)

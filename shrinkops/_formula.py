@@ -44,8 +44,10 @@ def pull(
     """
     Return g times the derivative with respect to x (which = 0) or to a parameter, element by element.
 
-    g is a cotangent of the result, or with push a tangent of the argument; these differ where x is complex.
+    g is a cotangent of the result, or with push a tangent of the argument; these differ where x is complex. Without g
+    it is the derivative.
     """
+    push = push or g is None
     wide, params = _prepared(xp, x, params)
     g = 1 if g is None else _widened(xp, g)
     if not xp.isdtype(x.dtype, "complex floating"):
@@ -82,10 +84,13 @@ def penalty(op: Operator, xp: ModuleType, x: Any, params: tuple[Any, ...]) -> An
 
 
 def sum_to_shape(xp: ModuleType, a: Any, shape: tuple[int, ...]) -> Any:
-    """Sum an array over the axes along which an array of the given shape was broadcast to it."""
+    """Sum an array, in at least single precision, over the axes along which the given shape was broadcast to its own."""
     extra = a.ndim - len(shape)
     axes = tuple(i for i in range(a.ndim) if i < extra or (shape[i - extra] == 1 and a.shape[i] != 1))
-    return xp.reshape(xp.sum(a, axis=axes, dtype=a.dtype), shape) if axes else a
+    if not axes:
+        return a
+    wide = xp.float32 if str(a.dtype).endswith("float16") else a.dtype
+    return xp.astype(xp.reshape(xp.sum(a, axis=axes, dtype=wide), shape), a.dtype, copy=False)
 
 
 def _widened(xp: ModuleType, x: Any) -> Any:

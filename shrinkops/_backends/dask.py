@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import array_api_compat.dask.array as xp
 import dask.array as da
 import numpy as np
 
 from .. import _formula
-from .._checks import refused_out, refused_type
+from .._checks import is_real, refused_dtype, refused_out, refused_type
 from . import VALUE, is_numpy
 from .numpy import promoted
 
@@ -33,26 +34,34 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         if isinstance(meta, np.ndarray):
             promoted(name, meta)
         dtype = np.real(meta).dtype if function.which not in (VALUE, 0) else meta.dtype
-        operands = (x, *params) if g is None else (x, *params, da.asarray(g))
-        y = da.core.elemwise(Block(function, len(params)), *operands, dtype=dtype)
+        for k, p in enumerate(params):
+            if hasattr(p, "dtype") and not is_real(p.dtype):
+                raise refused_dtype(name, function.operator.parameters[k], p.dtype)
         if g is None:
-            return y
+            return da.core.elemwise(Block(function), x, *params, dtype=dtype)
+        y = da.core.elemwise(PullBlock(function), x, da.asarray(g), *params, dtype=dtype)
         argument = (x, *params)[function.which]
-        return _formula.sum_to_shape(da, y, () if isinstance(argument, float) else argument.shape)
+        return _formula.sum_to_shape(xp, y, () if isinstance(argument, float) else argument.shape)
 
     return call
 
 
 class Block:
-    """A function on one block: the parameters, and g after them, come as arrays of the blocks' library or as floats."""
+    """A function on one block: the parameters come as arrays of the blocks' library or as floats."""
 
-    def __init__(self, function: Function, parameters: int) -> None:
-        self.function, self.parameters = function, parameters
+    def __init__(self, function: Function) -> None:
+        self.function = function
         self.__name__ = function.operator.__name__
 
-    def __call__(self, x: Any, *rest: Any) -> Any:
-        """Enter at the front door, g once more if there is one."""
-        params, g = rest[: self.parameters], rest[self.parameters :]
-        if not g:
-            return self.function(x, *params)
-        return g[0] * self.function(x, *params)
+    def __call__(self, x: Any, *params: Any) -> Any:
+        """Enter at the front door."""
+        return self.function(x, *params)
+
+
+class PullBlock(Block):
+    """g times a derivative on one block, without summing: that needs all blocks."""
+
+    def __call__(self, x: Any, g: Any, *params: Any) -> Any:
+        """Give every argument the shape of the block."""
+        x, g, *params = np.broadcast_arrays(x, g, *params)
+        return self.function.implementation(type(x), x)(x, tuple(params), None, g)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat
+import numpy as np
 
 from .. import _backends, _formula
 from .._checks import refused_dtype, refused_mix, refused_out
@@ -16,31 +18,42 @@ if TYPE_CHECKING:
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:
     """Return the formula of a function on arrays of the library of `cls`."""
-    name = function.operator.__name__
+    operator, which = function.operator, function.which
+    name = operator.__name__
 
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if out is not None:
             raise refused_out(name, x)
-        found = next(a for a in (x, *params) if hasattr(type(a), "__array_namespace__"))
+        found = next(a for a in (x, *params, g) if isinstance(a, cls))
         xp = array_api_compat.array_namespace(found)
-        device = array_api_compat.device(found)
-        if x is not found:
-            x = xp.asarray(x, device=device)
-        return evaluate(function, xp, x, params, g)
+        place = functools.partial(xp.asarray, device=array_api_compat.device(found))
+        if not isinstance(x, cls):
+            x = converted(operator, place, x, (*params, g))
+        with np.errstate(all="ignore"):  # there are libraries that compute with NumPy
+            return evaluate(x, params, g, xp, place)
+
+    def evaluate(x: Any, params: tuple[Any, ...], g: Any, xp: Any, place: Callable[..., Any]) -> Any:
+        default = xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))["real floating"]
+        params = tuple(cast(operator, k, xp, p, x) for k, p in enumerate(params))
+        x = _formula.promoted(name, xp, x, default)
+        if g is None:
+            return function.formula(xp, x, params)
+        if isinstance(g, np.ndarray):
+            raise refused_mix(name, "g", g, x)
+        y = function.formula(xp, x, params, place(g, dtype=x.dtype))
+        argument = (x, *params)[which]
+        return _formula.sum_to_shape(xp, y, () if isinstance(argument, float) else argument.shape)
 
     return call
 
 
-def evaluate(function: Function, xp: Any, x: Any, params: tuple[Any, ...], g: Any) -> Any:
-    """Evaluate the formula of a function in a namespace; vjp's cotangents are summed to their argument's shape."""
-    operator = function.operator
-    default = xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))["real floating"]
-    params = tuple(cast(operator, k, xp, p, x) for k, p in enumerate(params))
-    y = function.formula(xp, _formula.promoted(operator.__name__, xp, x, default), params, g)
-    if g is None:
-        return y
-    argument = ((x, *params))[function.which]
-    return _formula.sum_to_shape(xp, y, () if isinstance(argument, float) else argument.shape)
+def converted(operator: Any, asarray: Callable[..., Any], x: Any, others: tuple[Any, ...]) -> Any:
+    """Return x, a number or lists of them, as an array of the library of another argument; refuse arrays of NumPy."""
+    if isinstance(x, np.ndarray):
+        names = (*operator.parameters, "g")
+        k = next(k for k, a in enumerate(others) if _backends.is_array(a) and not _backends.is_numpy(type(a)))
+        raise refused_mix(operator.__name__, names[k], others[k], x)
+    return asarray(x)
 
 
 def cast(operator: Any, k: int, xp: Any, p: Any, x: Any) -> Any:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _backends, _formula
-from .._checks import refused_mix, refused_out
+from .._checks import refused_out, refused_type
 from .generic import cast
 
 if TYPE_CHECKING:
@@ -46,14 +47,18 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             raise refused_out(name, x)
         if not isinstance(x, jax.Array):
             if not _backends.is_numpy(type(x)):
-                raise refused_mix(name, "x", x, params)
+                raise refused_type(name, "x", x)
             x = jnp.asarray(x)
         x = _formula.promoted(name, jnp, x, jnp.result_type(float))
         real = jnp.real(x).dtype
-        arrays = tuple(jnp.asarray(p if isinstance(p, float) else cast(operator, k, jnp, jnp.asarray(p), x), real) for k, p in enumerate(params))
+        with np.errstate(over="ignore"):  # a number too large for the dtype is infinity
+            arrays = tuple(jnp.asarray(parameter(k, p, x), real) for k, p in enumerate(params))
         if g is None:
             return compiled(x, *arrays)
         y = pulled(x, *arrays, jnp.asarray(g, x.dtype))
         return _formula.sum_to_shape(jnp, y, jnp.shape((x, *arrays)[function.which]))
+
+    def parameter(k: int, p: Any, x: Any) -> Any:
+        return p if isinstance(p, float) else cast(operator, k, jnp, jnp.asarray(p), x)
 
     return call

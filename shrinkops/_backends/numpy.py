@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _formula
-from .._checks import check_out, refused_dtype, refused_mix
+from .._checks import BFLOAT16, check_out, is_real, refused_dtype, refused_mix
 from .._kernels.loops import KERNELS
-from . import VALUE
+from . import PENALTY, VALUE
 
 if TYPE_CHECKING:
     from .._dispatch import Function
-
-BFLOAT16 = "bfloat16"  # the name of the dtype that ml_dtypes gives NumPy
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:
@@ -25,66 +23,96 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     kernel = None if which < VALUE else KERNELS[name]
 
     def exact(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
-        y = NotImplemented if kernel is None or g is not None else kernel(x, params, out, which)
-        return anything(x, params, out, g) if y is NotImplemented else y
+        """Arrays of one dtype; whatever else there is to think of, anything() does."""
+        if kernel is not None and g is None and (out is None or type(out) is np.ndarray):
+            for p in params:
+                if type(p) is not float and (type(p) is not np.ndarray or p.dtype != x.dtype):
+                    break
+            else:
+                y = kernel(x, params, out, which)
+                if y is not NotImplemented:
+                    return y
+        return anything(x, params, out, g)
 
     def anything(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, np.ndarray):
-            array = np.asarray(x)
             scalar = np.ndim(x) == 0 and all(type(p) is float for p in params)
-            return anything(array, params, out, g)[() if scalar and out is None else ...]
+            y = anything(np.asarray(x), params, out, g)
+            return y[()] if scalar and out is None else y
         if type(x) is not np.ndarray or any(isinstance(p, np.ma.MaskedArray) for p in params):
             return wrapped(x, params, out, g)
         if out is not None and not isinstance(out, np.ndarray):
             raise refused_mix(name, "out", out, x)
         x = promoted(name, x)
         real = np.real(x).dtype
-        params = tuple(p if type(p) is float else parameter(k, p, real) for k, p in enumerate(params))
-        if g is not None:
+        with np.errstate(all="ignore"):
+            params = tuple(p if type(p) is float else parameter(k, p, real) for k, p in enumerate(params))
+            if g is None:
+                return computed(x, params, out, None)
             g = np.broadcast_to(np.asarray(g, x.dtype), np.broadcast_shapes(x.shape, *map(np.shape, params)))
-        y = computed(x, params, out, g)
-        return y if g is None else _formula.sum_to_shape(np, y, np.shape((x, *params)[which]))
+            return _formula.sum_to_shape(np, computed(x, params, None, g), np.shape((x, *params)[which]))
 
     def computed(x: Any, params: tuple[Any, ...], out: Any, g: Any) -> Any:
-        if x.dtype.name == BFLOAT16:
+        brain = x.dtype.name == BFLOAT16
+        if out is not None:
+            dtype = np.real(x).dtype if which == PENALTY else x.dtype
+            shape = np.broadcast_shapes(x.shape, *map(np.shape, params))
+            check_out(out.shape, out.dtype.newbyteorder("="), shape, dtype.newbyteorder("="), out.flags.writeable)
+        y = NotImplemented
+        if kernel is not None and brain:
             bits = [a.view(np.uint16) if isinstance(a, np.ndarray) else a for a in (x, out, g, *params)]
-            if kernel is None:
-                y = computed(x.astype(np.float32), params, None, None).astype(x.dtype)
-            else:
-                if out is not None:
-                    check_out(out.shape, out.dtype, np.broadcast_shapes(x.shape, *map(np.shape, params)), x.dtype)
-                return kernel(bits[0], tuple(bits[3:]), bits[1], which, bits[2], True).view(x.dtype)
+            y = kernel(bits[0], tuple(bits[3:]), bits[1], which, bits[2], True).view(x.dtype)
+        elif kernel is not None:
+            y = kernel(x, params, out, which, g)
+        if y is not NotImplemented:
+            return y if out is None else out
+        if brain:  # NumPy's finfo does not know it
+            rounded = [np.asarray(p, x.dtype).astype(np.float32) for p in params]
+            y = function.formula(np, x.astype(np.float32), tuple(rounded)).astype(x.dtype)
         else:
-            y = NotImplemented if kernel is None else kernel(x, params, out, which, g)
-            if y is not NotImplemented:
-                return y
-            with np.errstate(all="ignore"):
-                y = function.formula(np, x, params, g)
+            y = function.formula(np, x, params, g)
         if out is None:
             return y
-        check_out(out.shape, out.dtype.newbyteorder("="), y.shape, y.dtype, out.flags.writeable)
         out[...] = y
         return out
 
     def wrapped(x: Any, params: tuple[Any, ...], out: Any, g: Any) -> Any:
         """Subclasses: masks survive, others become what NumPy's own functions would make of them."""
-        plain = tuple(p if type(p) is float else np.asarray(p) for p in params)
-        y = anything(np.asarray(x), plain, None if out is None else np.asarray(out), g)
-        if out is not None:
-            return out
-        masks = [np.ma.getmask(a) for a in (x, *params)]
+        arrays = (x, *params)
+        masks = [np.ma.getmask(a) for a in arrays]
         if any(m is not np.ma.nomask for m in masks):
-            mask = np.logical_or.reduce([np.broadcast_to(m, np.shape(y)) for m in masks])
+            return masked(arrays, masks, out, g)
+        y = anything(np.asarray(x), tuple(map(plain, params)), out, g)
+        return y if out is not None or which > 0 else x.__array_wrap__(y)
+
+    def masked(arrays: tuple[Any, ...], masks: list[Any], out: Any, g: Any) -> Any:
+        x, *params = map(plain, arrays)
+        mask = np.logical_or.reduce(np.broadcast_arrays(*masks, np.zeros(np.broadcast_shapes(*map(np.shape, arrays)), bool)))
+        if g is not None:  # what is masked takes no part in a sum
+            mask_of = np.ma.getmaskarray(arrays[which])
+            ones = [np.where(mask, np.ones_like(a), a) for a in (x, *map(np.asarray, params))]
+            y = anything(ones[0], tuple(ones[1:]), None, np.where(mask, 0, g))
+            y = _formula.sum_to_shape(np, y, mask_of.shape)
+            return np.ma.MaskedArray(y, mask_of) if mask_of.shape else y
+        y = anything(x, tuple(params), out if out is None else np.asarray(out))
+        if out is None:
             return np.ma.MaskedArray(y, mask)
-        return x.__array_wrap__(y) if np.shape(y) != () else y
+        if isinstance(out, np.ma.MaskedArray):
+            out.mask = mask
+        return out
 
     def parameter(k: int, p: Any, dtype: Any) -> Any:
         array = np.asarray(p)
-        if array.dtype.kind not in "fiu" and array.dtype.name != BFLOAT16:
+        if not is_real(array.dtype):
             raise refused_dtype(name, operator.parameters[k], array.dtype)
         return array.astype(dtype, copy=False)
 
     return exact if cls is np.ndarray else anything
+
+
+def plain(a: Any) -> Any:
+    """Return an array of a subclass as NumPy's own, and a number as it is."""
+    return a if type(a) is float else np.asarray(a)
 
 
 def promoted(name: str, x: Any) -> Any:

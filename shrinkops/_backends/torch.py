@@ -13,36 +13,41 @@ from torch.autograd import forward_ad
 from .. import _formula
 from .._checks import check_out, refused_mix, refused_out
 from .._kernels.loops import KERNELS
-from . import VALUE, is_numpy
-from .generic import cast
+from . import PENALTY, VALUE
+from .generic import cast, converted
 
 if TYPE_CHECKING:
     from .._dispatch import Function
 
 BFLOAT16 = torch.bfloat16
-KERNEL_DTYPES = {torch.float32, torch.float64, torch.float16, BFLOAT16}
+NUMPY_DTYPES = {torch.float32, torch.float64, torch.float16}
+KERNEL_DTYPES = {*NUMPY_DTYPES, BFLOAT16}
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:
     """Return a function on tensors."""
     operator, which = function.operator, function.which
     name = operator.__name__
+    kernel = KERNELS[name]
 
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, torch.Tensor):
-            raise refused_mix(name, "x", x, next(p for p in params if isinstance(p, torch.Tensor)))
+            x = converted(operator, torch.as_tensor, x, (*params, g))
         params = tuple(p if type(p) is float else parameter(k, p, x) for k, p in enumerate(params))
         x = _formula.promoted(name, xp, x, torch.get_default_dtype())
         if g is not None:
             y = torch.broadcast_shapes(x.shape, *(p.shape for p in params if type(p) is not float))
+            if isinstance(g, np.ndarray):
+                raise refused_mix(name, "g", g, x)
             g = torch.as_tensor(g, dtype=x.dtype, device=x.device).broadcast_to(y)
-            pulled = differentiable(function, x, params, g)
+            traced = torch.compiler.is_compiling()
+            pulled = function.formula(xp, x, params, g) if traced else differentiable(function, x, params, g)
             argument = (x, *params)[which]
             return _formula.sum_to_shape(xp, pulled, () if type(argument) is float else argument.shape)
-        tracked = torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in (x, *params))
+        tracked = torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in (x, out, *params))
         if out is not None:
             if tracked:
-                raise refused_out(name, "a tensor that requires grad")
+                raise refused_out(name, x, " that requires grad")
             return into(out, x, params)
         if torch.compiler.is_compiling():
             if tracked and which == VALUE:
@@ -57,9 +62,10 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         if not isinstance(out, torch.Tensor):
             raise refused_mix(name, "out", out, x)
         shape = torch.broadcast_shapes(x.shape, *(p.shape for p in params if type(p) is not float))
-        check_out(out.shape, out.dtype, shape, x.dtype)
+        check_out(out.shape, out.dtype, shape, x.dtype.to_real() if which == PENALTY else x.dtype)
         if on_kernel(function, x, params, out, None) is None:
-            out.copy_(function.formula(xp, x, params))
+            return out.copy_(function.formula(xp, x, params))
+        torch.autograd.graph.increment_version(out)  # so that autograd sees it change
         return out
 
     def parameter(k: int, p: Any, x: Any) -> Any:
@@ -70,26 +76,32 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def quick(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         """Plain tensors on the CPU with scalar parameters; whatever else there is to think of, call() does."""
         if (
-            out is None
+            type(x) is cls
+            and out is None
             and g is None
             and not torch.compiler.is_compiling()
             and not x.requires_grad
             and forward_ad._current_level < 0
-            and all(type(p) is float for p in params)
+            and x.dtype in NUMPY_DTYPES
         ):
-            y = on_kernel(function, x, params, None, None)
-            if y is not None:
-                return y
+            for p in params:
+                if type(p) is not float:
+                    break
+            else:
+                try:
+                    return torch.from_numpy(kernel(x.numpy(), params, None, which))
+                except (RuntimeError, TypeError):  # no memory that NumPy could read
+                    pass
         return call(x, params, out, g)
 
-    return quick if cls is torch.Tensor else call
+    return quick if cls is torch.Tensor and which >= VALUE else call
 
 
 def differentiable(function: Function, x: Any, params: Sequence[Any], g: Any) -> Any:
     """Evaluate under autograd: the value and its pulls by our derivatives, all else by those of the formula."""
     if function.which == VALUE:
         return Shrink.apply(function, x, *params)
-    if function.which < VALUE:
+    if function.which < VALUE or (g is None and x.is_complex()):
         return function.formula(xp, x, params)
     if g is None:
         g = torch.ones(torch.broadcast_shapes(x.shape, *(np.shape(p) for p in params)), dtype=x.dtype, device=x.device)
@@ -217,10 +229,11 @@ class Pull(Elementwise):
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
-        """Push the tangents forward through the formula."""
+        """Push the tangents forward through the formula: by pulling back twice, since forward mode does not nest."""
         formula, tensors, places = Pull.of_tensors(ctx)
         moving = tuple(torch.zeros_like(a) if tangents[p] is None else tangents[p] for a, p in zip(tensors, places, strict=True))
-        return torch.func.jvp(formula, tensors, moving)[1]
+        y, pullback = torch.func.vjp(formula, *tensors)
+        return torch.func.vjp(pullback, torch.zeros_like(y))[1](moving)[0]
 
     @staticmethod
     def of_tensors(ctx: Any) -> Any:

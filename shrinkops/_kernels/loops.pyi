@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 __test__: dict[str, Any]
 
@@ -10,6 +11,7 @@ KERNELS: dict[str, Kernel]
 LEVEL_NAMES: tuple[str, ...]
 ONES: tuple[NDArray[np.float32], NDArray[np.float64]]
 
+@disjoint_base
 class Kernel:
     def __call__(
         self,
@@ -25,6 +27,8 @@ check_out: Callable[..., None]
 check_threads: Callable[[Any], int]
 usable_processors: Callable[[], int]
 
+def __reduce_cython__(self: Any) -> Any: ...
+def __setstate_cython__(self: Any, __pyx_state: Any) -> Any: ...
 def config() -> dict[str, Any]: ...
 def get_isa() -> str: ...
 def set_isa(name: str | None = None) -> None: ...

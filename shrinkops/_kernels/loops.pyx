@@ -12,7 +12,6 @@ Results are the same bits whatever the layout, position, block, thread count and
 baseline level, which has no fused multiply-add, excepted), because every element goes through the same scalar formula.
 """
 
-cimport cython
 cimport numpy as cnp
 from cython.parallel cimport prange
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
@@ -23,7 +22,8 @@ import os
 import numpy as np
 
 from .._checks import check_out, check_threads, usable_processors
-from .arithmetic cimport INFINITY, absolute, as_bits, as_double, real
+from .arithmetic cimport real
+from .half cimport BRAIN, DOUBLE, FLOAT, HALF, NONE, narrow, widen
 from .operators cimport Firmshrink, Garroteshrink, Hardshrink, Op, Softshrink, Tanhshrink, pull, value
 
 cnp.import_array()
@@ -72,7 +72,7 @@ cdef extern from *:
       #define shrinkops_baseline_fma 0
     #endif
 
-    /* libgomp hangs in a child that was forked after its parent had entered a parallel region. The child runs serial. */
+    /* libgomp hangs in a child forked after its parent had entered a parallel region. The child runs serial. */
     static int shrinkops_forked = 0;
     #ifdef _WIN32
       static int shrinkops_watch_forks(void) { return 0; }
@@ -118,8 +118,9 @@ cdef enum:
     MAX_DIMENSIONS = 64
     VALUE = -1    # which function of an operator: this, or the number of a derivative
 
-# What a loop needs to know: the operator's struct, whether its parameters are arrays, which function of it (VALUE, or the
-# number of the derivative to pull back), the operands (x, g, then the parameters where they are arrays), the output, n.
+# What a loop needs to know: the operator's struct, whether its parameters are arrays, which function of it (VALUE, or
+# the number of the derivative to pull back), the operands (x, g, then the parameters where they are arrays), the
+# output, and n.
 ctypedef void (*loop_t)(
     const double *scalars, bint arrays, int which, const char **operands, char *out, Py_ssize_t n,
 ) noexcept nogil
@@ -242,48 +243,6 @@ cdef void dense(
 
 # ---------------------------------------------------------------------------------------------------------------------
 # 16-bit types: two bytes in, double inside, rounded once
-
-cdef enum:
-    FLOAT = 0     # also the index of a type's loops
-    DOUBLE = 1
-    HALF = 2      # float16
-    BRAIN = 3     # bfloat16
-    NONE = -1
-
-
-cdef inline double widen(uint16_t bits, int kind) noexcept nogil:
-    cdef uint64_t magnitude = bits & 0x7FFF
-    cdef double x
-    if kind == HALF:
-        x = as_double((magnitude << 42) + (<uint64_t> 1008 << 52))
-        x = <double> <int> magnitude * 5.960464477539063e-08 if magnitude < 0x400 else x
-        x = as_double((magnitude << 42) | as_bits(INFINITY)) if magnitude >= 0x7C00 else x
-    else:
-        x = as_double((magnitude << 45) + (<uint64_t> 896 << 52))
-        x = <double> <int> magnitude * 9.183549615799121e-41 if magnitude < 0x80 else x
-        x = as_double((magnitude << 45) | as_bits(INFINITY)) if magnitude >= 0x7F80 else x
-    return -x if bits & 0x8000 else x
-
-
-cdef inline uint16_t narrow(double x, int kind) noexcept nogil:
-    """The nearest 16-bit float, ties to even; the payload of a NaN is kept.
-
-    The exact results of all operators are ties or far from them, so a double within 2^-44 of a tie is one.
-    """
-    cdef uint64_t bits = (as_bits(absolute(x)) + 0x80) & 0xFFFFFFFFFFFFFF00ULL
-    cdef int shift = 42 if kind == HALF else 45
-    cdef uint64_t bias = 1008 if kind == HALF else 896
-    cdef uint64_t infinity = 0x7C00 if kind == HALF else 0x7F80
-    cdef uint64_t quiet = 0x200 if kind == HALF else 0x40
-    cdef double tiny = 6.103515625e-05 if kind == HALF else 1.1754943508222875e-38
-    cdef double magic = 268435456.0 if kind == HALF else 4.1359030627651384e-25    # its last bit is the smallest number
-    cdef uint64_t result
-    result = ((bits + (<uint64_t> 1 << (shift - 1)) - 1 + ((bits >> shift) & 1)) >> shift) - (bias << (52 - shift))
-    result = infinity if result > infinity else result
-    result = as_bits(as_double(bits) + magic) - as_bits(magic) if absolute(x) < tiny else result
-    result = infinity | quiet | ((bits >> shift) & (quiet - 1)) if x != x else result
-    return <uint16_t> (result | ((as_bits(x) >> 48) & 0x8000))
-
 
 ctypedef void (*widen_t)(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil
 ctypedef void (*narrow_t)(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil
@@ -652,7 +611,12 @@ cdef int threads_for(Py_ssize_t n):
 
 def config():
     """What the extension was built with and runs on."""
-    return {"compiler": COMPILER.decode(), "openmp": bool(OPENMP), "isa": get_isa(), "isa_supported": LEVEL_NAMES[:best_level() + 1]}
+    return {
+        "compiler": COMPILER.decode(),
+        "openmp": bool(OPENMP),
+        "isa": get_isa(),
+        "isa_supported": LEVEL_NAMES[:best_level() + 1],
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -662,8 +626,6 @@ def config():
 cdef enum:
     TABLE = 131072
     TABLES_KEPT = 64
-
-cdef tuple ITEMSIZES = (4, 8, 2, 2)
 
 
 cdef class Kernel:
@@ -681,7 +643,6 @@ cdef class Kernel:
         if kind == NONE:
             return NotImplemented
         cdef double scalars[MAX_PARAMETERS]
-        cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
         cdef bint arrays = False
         cdef int k = 0
         for parameter in params:
@@ -795,7 +756,7 @@ cdef class Kernel:
         """Lay out the operands over the shape of y, and run the tiles."""
         cdef Plan plan
         cdef double cells[MAX_OPERANDS]    # the scalars among the operands
-        cdef int itemsize = ITEMSIZES[kind], k
+        cdef int k
         cdef loop_t loop = self.loops[LEVEL][1 if kind else 0]
         if cnp.PyArray_SIZE(y) == 0:
             return 0
@@ -927,7 +888,8 @@ cdef int lay_out(Plan *plan, tuple shape, list layouts) except -1:
         plan.operand[j].data = <char *> <size_t> layouts[j][0]
     plan.columns = min(plan.shape[d - 1], BLOCK)
     plan.rows = min(plan.shape[d - 2], BLOCK // plan.columns)
-    tiles = ((plan.shape[d - 1] + plan.columns - 1) // plan.columns) * ((plan.shape[d - 2] + plan.rows - 1) // plan.rows)
+    tiles = (plan.shape[d - 1] + plan.columns - 1) // plan.columns
+    tiles *= (plan.shape[d - 2] + plan.rows - 1) // plan.rows
     for axis in range(d - 2):
         tiles *= plan.shape[axis]
     plan.tiles = tiles

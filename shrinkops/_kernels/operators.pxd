@@ -7,10 +7,10 @@
 # c) Branches are selections between numbers, which vectorise; they come in the order NaN last, so that a NaN in x is
 #    returned as it came, and a parameter that is NaN, negative or out of order gives NaN.
 # d) Every operator is odd: compute with a = |x| and give the sign back, on zeros too.
-# e) Float results are the nearest: exact as they stand (soft, hard), or computed in double, where a result that may be
-#    next to the middle of two floats raises *doubt; the loop then computes the block again with doubt = NULL, with a low
-#    part to decide it. That is enough: the exact value is a quotient of integers of at most 74 bits, and cannot come
-#    closer to a midpoint than 2^-90 without being it.
+# e) Float results are the nearest: exact as they stand (soft, hard), or computed in double, where a result that may
+#    be next to the middle of two floats raises *doubt; the loop then computes the block again with doubt = NULL, with
+#    a low part to decide it. That is enough: the exact value is a quotient of integers of at most 74 bits, and cannot
+#    come closer to a midpoint than 2^-90 without being it.
 
 from .arithmetic cimport INFINITY, NAN, absolute, copy_sign, nonnegative, real, uint32_t, unless_nan
 from .smooth cimport tanhshrink, tanhshrink_derivative
@@ -41,60 +41,60 @@ ctypedef fused Op:
 
 
 cdef inline real value(Op op, real x, bint fma, uint32_t *doubt) noexcept nogil:
-    cdef real a = absolute(x), l, h, y
+    cdef real a = absolute(x), t, h, y
     if Op is Tanhshrink:
         return tanhshrink(x, fma)
     elif Op is Softshrink:
-        l = nonnegative(<real> op.lambd)
-        y = a - l
-        return copy_sign(<real> 0 if a <= l else y, x)
+        t = nonnegative(<real> op.lambd)
+        y = a - t
+        return copy_sign(<real> 0 if a <= t else y, x)
     elif Op is Hardshrink:
-        l = nonnegative(<real> op.lambd)
-        y = x if l == l else l
-        return copy_sign(<real> 0, x) if a <= l else y
+        t = nonnegative(<real> op.lambd)
+        y = x if t == t else t
+        return copy_sign(<real> 0, x) if a <= t else y
     elif Op is Firmshrink:
-        l = nonnegative(<real> op.low)
+        t = nonnegative(<real> op.low)
         h = <real> op.high
-        y = firm_between(a, l, h, fma, doubt)
+        y = firm_between(a, t, h, fma, doubt)
         y = y if a < h else a
-        y = <real> 0 if a <= l else y
-        return copy_sign(y, x) if l <= h else <real> NAN
+        y = <real> 0 if a <= t else y
+        return copy_sign(y, x) if t <= h else <real> NAN
     elif Op is Garroteshrink:
-        l = nonnegative(<real> op.lambd)
-        y = garrote_beyond(a, l, fma, doubt)
+        t = nonnegative(<real> op.lambd)
+        y = garrote_beyond(a, t, fma, doubt)
         y = y if a < <real> INFINITY else a
-        y = <real> 0 if a <= l else y
-        return copy_sign(y, x) if l == l else l
+        y = <real> 0 if a <= t else y
+        return copy_sign(y, x) if t == t else t
 
 
 cdef inline real pull(Op op, int k, real g, real x, bint fma, uint32_t *doubt) noexcept nogil:
-    cdef real a = absolute(x), l, h
+    cdef real a = absolute(x), t, h
     cdef double d
     if Op is Tanhshrink:
         return <real> (g * tanhshrink_derivative(x, fma))
     elif Op is Softshrink:
-        l = nonnegative(<real> op.lambd)
+        t = nonnegative(<real> op.lambd)
         if k == 0:
-            return <real> (g * unless_nan(<real> (a > l or l == 0), x, l))
-        return <real> (g * unless_nan(-copy_sign(<real> (a > l), x), x, l))
+            return <real> (g * unless_nan(<real> (a > t or t == 0), x, t))
+        return <real> (g * unless_nan(-copy_sign(<real> (a > t), x), x, t))
     elif Op is Hardshrink:
-        l = nonnegative(<real> op.lambd)
+        t = nonnegative(<real> op.lambd)
         if k == 0:
-            return <real> (g * unless_nan(<real> (a > l or l == 0), x, l))
-        return <real> (g * unless_nan(<real> 0, x, l))
+            return <real> (g * unless_nan(<real> (a > t or t == 0), x, t))
+        return <real> (g * unless_nan(<real> 0, x, t))
     elif Op is Firmshrink:
-        l = nonnegative(<real> op.low)
+        t = nonnegative(<real> op.low)
         h = <real> op.high
-        d = firm_derivative(k, a, l, h, fma)
+        d = firm_derivative(k, a, t, h, fma)
         d = d if a < h else <double> (k == 0)
-        d = d if a > l or (k == 0 and l == 0) else 0
+        d = d if a > t or (k == 0 and t == 0) else 0
         d = d * copy_sign(<double> 1, x) if k else d
-        d = d if l <= h else <double> NAN
-        return <real> (g * unless_nan(d, x, l))
+        d = d if t <= h else <double> NAN
+        return <real> (g * unless_nan(d, x, t))
     elif Op is Garroteshrink:
-        l = nonnegative(<real> op.lambd)
-        d = garrote_derivative(k, a, l, fma, doubt)
+        t = nonnegative(<real> op.lambd)
+        d = garrote_derivative(k, a, t, fma, doubt)
         d = d if a < <real> INFINITY else <double> (k == 0)
-        d = d if a > l or (k == 0 and l == 0) else 0
+        d = d if a > t or (k == 0 and t == 0) else 0
         d = d * copy_sign(<double> 1, x) if k else d
-        return <real> (g * unless_nan(d, x, l))
+        return <real> (g * unless_nan(d, x, t))

@@ -1,8 +1,8 @@
 # The middle pieces of firm and garrote thresholding, at a = |x| between the knots.
 #
-# A float result is first computed in double to at least 45 bits, which tells its nearest float unless it lies next to the
-# middle of two floats, one time in a million. Such elements raise *doubt, and the loop computes the block again with
-# doubt = NULL: then everything carries a low part, and round_once decides. A double result is below 1 ulp at once.
+# A float result is first computed in double to at least 45 bits, which tells its nearest float unless it lies next to
+# the middle of two floats, one time in a million. Such elements raise *doubt, and the loop computes the block again
+# with doubt = NULL: then everything carries a low part, and round_once decides. A double result is below 1 ulp at once.
 
 from .arithmetic cimport (
     INFINITY, as_bits, madd, near_midpoint, product_error, real, reciprocal, residual, round_once, sum_error, uint32_t,
@@ -25,8 +25,8 @@ cdef inline pair firm_slope(double low, double high, bint fma) noexcept nogil:
 cdef inline real firm_between(real a, real low, real high, bint fma, uint32_t *doubt) noexcept nogil:
     """high (a - low) / (high - low)."""
     cdef pair slope = firm_slope(low, high, fma)
-    cdef double x = a, l = low
-    cdef double d = x - l
+    cdef double x = a, t = low
+    cdef double d = x - t
     cdef double y = d * slope[0]
     cdef bint exact
     if real is float:
@@ -36,29 +36,29 @@ cdef inline real firm_between(real a, real low, real high, bint fma, uint32_t *d
             doubt[0] |= <uint32_t> ((near_midpoint(y) | (not easy(a))) & (not exact) & (a > low) & (a < high))
             return <float> y
     return <real> round_once(a, y, product_error(d, slope[0], y, fma) + (
-        d * slope[1] + sum_error(x, -l, d) * slope[0]))
+        d * slope[1] + sum_error(x, -t, d) * slope[0]))
 
 
 cdef inline double firm_derivative(int k, real a, real low, real high, bint fma) noexcept nogil:
     cdef pair slope = firm_slope(low, high, fma)
-    cdef double l = low, h = high, width = h - l
+    cdef double t = low, h = high, width = h - t
     if k == 0:
         return round_once(a, slope[0], slope[1])
     elif k == 1:
         return -slope[0] * ((h - a) / width if h < INFINITY else <double> 1)
-    return -(l / width) * ((a - l) / width)
+    return -(t / width) * ((a - t) / width)
 
 
 cdef inline real garrote_beyond(real a, real lambd, bint fma, uint32_t *doubt) noexcept nogil:
-    """a - lambd^2 / a, where nothing cancels and nothing overflows: d (1 + lambd / a) with d = a - lambd for double, and
-    (a^2 - lambd^2) / a for float, where the squares are exact in double."""
-    cdef double x = a, l = lambd, d, n, xx, ll, y
+    """a - lambd^2 / a, where nothing cancels and nothing overflows: d + d (lambd / a) with d = a - lambd for double,
+    and (a^2 - lambd^2) / a for float, where the squares are exact in double."""
+    cdef double x = a, t = lambd, d, n, xx, ll, y
     if real is double:
-        d = x - l
-        return madd(d, l / x, d, fma)
+        d = x - t
+        return d + d * (t / x)
     else:
         xx = x * x    # exact, as is ll
-        ll = l * l
+        ll = t * t
         n = xx - ll
         if doubt != NULL:
             y = n * reciprocal(a, fma)
@@ -71,15 +71,15 @@ cdef inline real garrote_beyond(real a, real lambd, bint fma, uint32_t *doubt) n
 
 cdef inline double garrote_derivative(int k, real a, real lambd, bint fma, uint32_t *doubt) noexcept nogil:
     """1 + (lambd / a)^2, and -2 lambd / a."""
-    cdef double x = a, l = lambd
+    cdef double x = a, t = lambd
     cdef double r, rest, square, y
     if real is float:
         if k == 0 and doubt != NULL:
-            r = l * reciprocal(a, fma)
+            r = t * reciprocal(a, fma)
             y = madd(r, r, 1, fma)
             doubt[0] |= <uint32_t> ((near_midpoint(y) | (not easy(a))) & (a > lambd))
             return y
-    r = l / x
+    r = t / x
     if k:
         return -2 * r
     square = r * r
@@ -87,7 +87,7 @@ cdef inline double garrote_derivative(int k, real a, real lambd, bint fma, uint3
     if real is double:
         return y
     else:
-        rest = residual(l, r, x, fma) / x
+        rest = residual(t, r, x, fma) / x
         return round_once(a, y, ((1 - y) + square) + (product_error(r, r, square, fma) + 2 * r * rest))
 
 

@@ -1,0 +1,47 @@
+# The 16-bit types, two bytes that are computed with as a double: to it exactly, and back with one rounding.
+
+from libc.stdint cimport uint16_t
+
+from .arithmetic cimport INFINITY, absolute, as_bits, as_double, uint64_t
+
+# The types of arrays that the kernels know.
+cdef enum:
+    FLOAT = 0     # also the index of a type's loops
+    DOUBLE = 1
+    HALF = 2      # float16
+    BRAIN = 3     # bfloat16
+    NONE = -1
+
+
+cdef inline double widen(uint16_t bits, int kind) noexcept nogil:
+    cdef uint64_t magnitude = bits & 0x7FFF
+    cdef double x
+    if kind == HALF:
+        x = as_double((magnitude << 42) + (<uint64_t> 1008 << 52))
+        x = <double> <int> magnitude * 5.960464477539063e-08 if magnitude < 0x400 else x
+        x = as_double((magnitude << 42) | as_bits(INFINITY)) if magnitude >= 0x7C00 else x
+    else:
+        x = as_double((magnitude << 45) + (<uint64_t> 896 << 52))
+        x = <double> <int> magnitude * 9.183549615799121e-41 if magnitude < 0x80 else x
+        x = as_double((magnitude << 45) | as_bits(INFINITY)) if magnitude >= 0x7F80 else x
+    return -x if bits & 0x8000 else x
+
+
+cdef inline uint16_t narrow(double x, int kind) noexcept nogil:
+    """The nearest 16-bit float, ties to even; the payload of a NaN is kept.
+
+    The exact results of all operators are ties or far from them, so a double within 2^-44 of a tie is one.
+    """
+    cdef uint64_t bits = (as_bits(absolute(x)) + 0x80) & 0xFFFFFFFFFFFFFF00ULL
+    cdef int shift = 42 if kind == HALF else 45
+    cdef uint64_t bias = 1008 if kind == HALF else 896
+    cdef uint64_t infinity = 0x7C00 if kind == HALF else 0x7F80
+    cdef uint64_t quiet = 0x200 if kind == HALF else 0x40
+    cdef double tiny = 6.103515625e-05 if kind == HALF else 1.1754943508222875e-38
+    cdef double magic = 268435456.0 if kind == HALF else 4.1359030627651384e-25    # its last bit is the smallest number
+    cdef uint64_t result
+    result = ((bits + (<uint64_t> 1 << (shift - 1)) - 1 + ((bits >> shift) & 1)) >> shift) - (bias << (52 - shift))
+    result = infinity if result > infinity else result
+    result = as_bits(as_double(bits) + magic) - as_bits(magic) if absolute(x) < tiny else result
+    result = infinity | quiet | ((bits >> shift) & (quiet - 1)) if x != x else result
+    return <uint16_t> (result | ((as_bits(x) >> 48) & 0x8000))
