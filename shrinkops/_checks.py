@@ -117,4 +117,6 @@ def refused_out(name: str, x: Any, which: str = "") -> TypeError:
 def type_name(value: Any) -> str:
     """Return the type of a value with the library that it comes from."""
     cls = type(value)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+    return (
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__.partition('.')[0]}.{cls.__qualname__}"
+    )

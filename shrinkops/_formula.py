@@ -38,9 +38,7 @@ def value(op: Operator, xp: ModuleType, x: Any, params: tuple[Any, ...]) -> Any:
     return xp.astype(_in_domain(op, xp, y, params), x.dtype, copy=False)
 
 
-def pull(
-    op: Operator, xp: ModuleType, which: int, g: Any, x: Any, params: tuple[Any, ...], push: bool = False
-) -> Any:
+def pull(op: Operator, xp: ModuleType, which: int, g: Any, x: Any, params: tuple[Any, ...], push: bool = False) -> Any:
     """
     Return g times the derivative with respect to x (which = 0) or to a parameter, element by element.
 
@@ -84,7 +82,7 @@ def penalty(op: Operator, xp: ModuleType, x: Any, params: tuple[Any, ...]) -> An
 
 
 def sum_to_shape(xp: ModuleType, a: Any, shape: tuple[int, ...]) -> Any:
-    """Sum an array, in at least single precision, over the axes along which the given shape was broadcast to its own."""
+    """Sum an array, in at least single precision, over the axes along which the shape was broadcast to its own."""
     extra = a.ndim - len(shape)
     axes = tuple(i for i in range(a.ndim) if i < extra or (shape[i - extra] == 1 and a.shape[i] != 1))
     if not axes:

@@ -324,7 +324,9 @@ def _(xp: ModuleType, x: Any, low: Any, high: Any) -> Any:
 @firmshrink.penalty_of
 def _(xp: ModuleType, x: Any, low: Any, high: Any) -> Any:
     a = xp.where(x < high, x, high + xp.zeros_like(x))
-    quadratic = xp.where((high == 0) | (high == xp.inf), xp.zeros_like(a), a / xp.where(high > 0, high, xp.ones_like(a)))
+    quadratic = xp.where(
+        (high == 0) | (high == xp.inf), xp.zeros_like(a), a / xp.where(high > 0, high, xp.ones_like(a))
+    )
     return xp.where(low == 0, xp.zeros_like(a), low * a * (1 - quadratic / 2))
 
 
@@ -409,5 +411,7 @@ def _(xp: ModuleType, x: Any, lambd: Any) -> Any:
     l = xp.where(positive, lambd, xp.ones_like(lambd))
     b = x / l
     # (b sqrt(b^2 + 4) - b^2) / 4 without the cancellation of large b
-    root = xp.where(b > 0, 1 / (xp.hypot(xp.ones_like(b), 2 / xp.where(b > 0, b, xp.ones_like(b))) + 1), xp.zeros_like(b))
+    root = xp.where(
+        b > 0, 1 / (xp.hypot(xp.ones_like(b), 2 / xp.where(b > 0, b, xp.ones_like(b))) + 1), xp.zeros_like(b)
+    )
     return xp.where(positive, l * (l * (root + xp.asinh(b / 2))), xp.zeros_like(b))

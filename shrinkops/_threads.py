@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from . import _backends
+from ._checks import check_threads
 from ._kernels import loops
 from ._version import __version__
 
@@ -40,7 +41,7 @@ def num_threads(n: int) -> Iterator[None]:
     ...     shrinkops.get_num_threads()
     1
     """
-    before = loops.swap_num_threads(n)
+    before = loops.swap_num_threads(check_threads(n))
     try:
         yield
     finally:

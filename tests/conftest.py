@@ -45,7 +45,7 @@ class Library:
     """An array library as the tests see it."""
 
     name: str
-    """How tests and SHRINKOPS_TEST_LIBRARIES call it; what stands before a colon is the library, behind it a variant."""
+    """How tests and SHRINKOPS_TEST_LIBRARIES call it: the library, and a variant of it behind a colon."""
     modules: tuple[str, ...]
     """What must be importable."""
     make: Callable[[np.ndarray], Any]
@@ -307,7 +307,7 @@ class Help:
 
     @staticmethod
     def reals(dtype: str) -> np.ndarray:
-        """Return numbers of all kinds, both signs, NaN and infinity, those on and beside the example's knots among them."""
+        """Return numbers of all kinds and both signs, those on and beside the example's knots, NaN and infinity."""
         dtype = numpy_dtype(dtype)
         rng = np.random.default_rng(7)
         some = [
@@ -357,7 +357,7 @@ class Help:
 
     @staticmethod
     def ulps(a: np.ndarray, b: np.ndarray) -> float:
-        """Return how many floating-point numbers lie between the elements of two real arrays, at most; inf: NaN, shape."""
+        """Return how many floating-point numbers lie between two real arrays at most; inf where NaN or shape differ."""
         a, b = np.asarray(a), np.asarray(b)
         if a.dtype != b.dtype or a.shape != b.shape or (np.isnan(a) != np.isnan(b)).any():
             return np.inf

@@ -275,9 +275,9 @@ def test_torch_subclasses_and_modes(operator, torch, help):
         inferred = plain * 1
     assert not operator(inferred, *p).requires_grad
     assert operator(plain.to("meta"), *p).shape == plain.shape
-    with pytest.raises(TypeError, match="out= is not supported for torch.* that requires grad"):
+    with pytest.raises(TypeError, match=r"out= is not supported for torch.* that requires grad"):
         operator(parameter, *p, out=torch.empty_like(plain))
-    with pytest.raises(TypeError, match="out= is not supported for torch.* that requires grad"):
+    with pytest.raises(TypeError, match=r"out= is not supported for torch.* that requires grad"):
         operator(plain, *p, out=torch.empty_like(plain).requires_grad_())
 
 
@@ -309,7 +309,7 @@ def test_torch_only_what_is_wanted(thresholding, torch, help):
 
 
 def test_torch_complex(operator, torch, help):
-    """gradcheck in the complex plane, away from 0, in PyTorch's convention."""
+    """Gradcheck in the complex plane, away from 0, in PyTorch's convention."""
     p = help.example(operator)
     points = np.array([0.2, 0.7, 1.2, 1.7, 2.5])[:, None] * np.exp(1j * np.array([0.3, 1.9, -2.5]))
     x = torch.tensor(points, requires_grad=True)
@@ -501,7 +501,7 @@ def test_torch_second_derivative_is_finite_next_to_all_knots(operator, torch, he
     for k in range(1 + len(p)):
         second = torch.func.grad(
             lambda *a: torch.func.grad(lambda *b: operator(*b).sum(), argnums=0)(*a).sum(), argnums=k
-        )  # noqa: B023
+        )
         assert torch.isfinite(second(x, *params)).all()
 
 

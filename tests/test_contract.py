@@ -520,9 +520,14 @@ def test_longdouble(operator, help):
     same = x.astype(float) == x  # what is next to a knot is on it in the other precision
     np.testing.assert_allclose(y[same].astype(float), operator(x[same].astype(float), *p), rtol=4e-16, atol=0)
     for function in help.functions(operator)[1:2] + help.functions(operator)[3:]:
-        a = function(x, *p)
+        with np.errstate(all="raise"):
+            a = function(x, *p)
         assert a.dtype == x.dtype
         np.testing.assert_allclose(a[same].astype(float), function(x[same].astype(float), *p), rtol=1e-15)
+    with np.errstate(all="raise"):
+        operator.vjp(x, x, *p)
+        for a in (0.0, 1e-300, 1e300, np.inf):
+            operator(x, *[a] * len(p))
     third = np.longdouble(1) / 3
     assert operator(-third, *p) == -operator(third, *p)
 

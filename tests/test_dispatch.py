@@ -281,8 +281,9 @@ def make_library(strict):
     def special(name):
         return lambda self, *args: wrapped(getattr(self.inner, name)(*map(unwrap, args)))
 
-    names = "add sub mul truediv pow neg pos abs lt le gt ge eq ne and or xor invert radd rsub rmul rtruediv rpow getitem".split()
-    for name in names:
+    names = "add sub mul truediv pow neg pos abs lt le gt ge eq ne and or xor invert getitem"
+    reflected = "radd rsub rmul rtruediv rpow"
+    for name in f"{names} {reflected}".split():
         setattr(Array, f"__{name}__", special(f"__{name}__"))
     Array.__hash__ = None
     namespace = types.ModuleType("unheard_of")

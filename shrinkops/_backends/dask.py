@@ -1,4 +1,4 @@
-"""Dask: blocks re-enter at the front door, so that what is right for their library is right here, and all stays lazy."""
+"""Dask: blocks re-enter at the front door: what is right for their library is right here, and all stays lazy."""
 
 from __future__ import annotations
 

@@ -87,7 +87,9 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
 
     def masked(arrays: tuple[Any, ...], masks: list[Any], out: Any, g: Any) -> Any:
         x, *params = map(plain, arrays)
-        mask = np.logical_or.reduce(np.broadcast_arrays(*masks, np.zeros(np.broadcast_shapes(*map(np.shape, arrays)), bool)))
+        mask = np.logical_or.reduce(
+            np.broadcast_arrays(*masks, np.zeros(np.broadcast_shapes(*map(np.shape, arrays)), bool))
+        )
         if g is not None:  # what is masked takes no part in a sum
             mask_of = np.ma.getmaskarray(arrays[which])
             ones = [np.where(mask, np.ones_like(a), a) for a in (x, *map(np.asarray, params))]

@@ -44,7 +44,9 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             pulled = function.formula(xp, x, params, g) if traced else differentiable(function, x, params, g)
             argument = (x, *params)[which]
             return _formula.sum_to_shape(xp, pulled, () if type(argument) is float else argument.shape)
-        tracked = torch.is_grad_enabled() and any(isinstance(a, torch.Tensor) and a.requires_grad for a in (x, out, *params))
+        tracked = torch.is_grad_enabled() and any(
+            isinstance(a, torch.Tensor) and a.requires_grad for a in (x, out, *params)
+        )
         if out is not None:
             if tracked:
                 raise refused_out(name, x, " that requires grad")
@@ -231,7 +233,9 @@ class Pull(Elementwise):
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
         """Push the tangents forward through the formula: by pulling back twice, since forward mode does not nest."""
         formula, tensors, places = Pull.of_tensors(ctx)
-        moving = tuple(torch.zeros_like(a) if tangents[p] is None else tangents[p] for a, p in zip(tensors, places, strict=True))
+        moving = tuple(
+            torch.zeros_like(a) if tangents[p] is None else tangents[p] for a, p in zip(tensors, places, strict=True)
+        )
         y, pullback = torch.func.vjp(formula, *tensors)
         return torch.func.vjp(pullback, torch.zeros_like(y))[1](moving)[0]
 

@@ -57,7 +57,12 @@ ctypedef fused derivative_t:
 
 cdef inline derivative_t unless_nan(derivative_t derivative, real x, real parameter) noexcept nogil:
     """The derivative, NaN where x or the parameter is."""
-    return derivative if x == x and parameter == parameter else <derivative_t> (x + parameter)
+    return derivative if (x == x) & (parameter == parameter) else <derivative_t> (x + parameter)
+
+
+cdef inline real knot_of(real threshold) noexcept nogil:
+    """Beyond which |x| moves the value: the threshold, and everything where that is 0."""
+    return threshold if threshold > 0 else <real> -1
 
 
 cdef inline double high_part(double x, uint64_t mask) noexcept nogil:
@@ -93,20 +98,16 @@ cdef inline double sum_error(double x, double y, double total) noexcept nogil:
     return (x - (total - z)) + (y - z)
 
 
-cdef inline double round_once(real like, double high, double low) noexcept nogil:
-    """high + low >= 0, in double, for one rounding to the type of `like`.
+cdef inline double round_to_odd(double high, double low, double noise) noexcept nogil:
+    """high + low >= 0 in double, its last bit made to tell whether something is left.
 
-    For float the last bit of the double is made to tell that something is left ("rounding to odd"), so that converting
-    it rounds the exact sum. What is below 2^-90 of the sum is the error of an exact zero.
+    Rounding that to fewer bits rounds the exact sum. What is below `noise` times the sum is the error of an exact zero.
     """
     cdef double total = high + low
-    cdef uint64_t bits
-    if real is float:
-        low = (high - total) + low
-        bits = as_bits(total)
-        bits = ((bits - 1 if low < 0 else bits) | 1) if c_fabs(low) > total * 8.077935669463161e-28 else bits
-        total = as_double(bits)
-    return total
+    cdef uint64_t bits = as_bits(total)
+    low = (high - total) + low
+    bits = ((bits - 1 if low < 0 else bits) | 1) if c_fabs(low) > total * noise else bits
+    return as_double(bits)
 
 
 cdef inline bint near_midpoint(double y) noexcept nogil:

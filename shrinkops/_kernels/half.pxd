@@ -28,11 +28,8 @@ cdef inline double widen(uint16_t bits, int kind) noexcept nogil:
 
 
 cdef inline uint16_t narrow(double x, int kind) noexcept nogil:
-    """The nearest 16-bit float, ties to even; the payload of a NaN is kept.
-
-    The exact results of all operators are ties or far from them, so a double within 2^-44 of a tie is one.
-    """
-    cdef uint64_t bits = (as_bits(absolute(x)) + 0x80) & 0xFFFFFFFFFFFFFF00ULL
+    """The nearest 16-bit float, ties to even; the payload of a NaN is kept."""
+    cdef uint64_t bits = as_bits(absolute(x))
     cdef int shift = 42 if kind == HALF else 45
     cdef uint64_t bias = 1008 if kind == HALF else 896
     cdef uint64_t infinity = 0x7C00 if kind == HALF else 0x7F80

@@ -135,11 +135,13 @@ cdef inline Op element(Op op, const real **operands, Py_ssize_t i) noexcept nogi
 
 
 cdef inline void evaluate(
-    Op op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n, bint fma,
+    Op op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n, bint odd, bint fma,
 ) noexcept nogil:
+    """The loop; odd: doubles that are to be rounded once more, exactly."""
     cdef uint32_t doubt = 0
-    run(op, arrays, which, operands, y, n, fma, &doubt)
-    if doubt:
+    if not odd:
+        run(op, arrays, which, operands, y, n, fma, &doubt)
+    if odd or doubt:
         run(op, arrays, which, operands, y, n, fma, NULL)
 
 
@@ -183,19 +185,37 @@ cdef inline void run(
 cdef v2_void loop_v2(
     const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
 ) noexcept nogil:
-    evaluate(op[0], arrays, which, operands, y, n, BASELINE_FMA)
+    evaluate(op[0], arrays, which, operands, y, n, False, BASELINE_FMA)
+
+
+cdef v2_void odd_loop_v2(
+    const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n,
+) noexcept nogil:
+    evaluate(op[0], arrays, which, operands, y, n, True, BASELINE_FMA)
 
 
 cdef v3_void loop_v3(
     const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
 ) noexcept nogil:
-    evaluate(op[0], arrays, which, operands, y, n, True)
+    evaluate(op[0], arrays, which, operands, y, n, False, True)
+
+
+cdef v3_void odd_loop_v3(
+    const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n,
+) noexcept nogil:
+    evaluate(op[0], arrays, which, operands, y, n, True, True)
 
 
 cdef v4_void loop_v4(
     const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
 ) noexcept nogil:
-    evaluate(op[0], arrays, which, operands, y, n, True)
+    evaluate(op[0], arrays, which, operands, y, n, False, True)
+
+
+cdef v4_void odd_loop_v4(
+    const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n,
+) noexcept nogil:
+    evaluate(op[0], arrays, which, operands, y, n, True, True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -601,7 +621,7 @@ def swap_num_threads(n):
     """Set the number of threads (0: as OpenMP has it), and return what was set before."""
     global chosen
     before = chosen
-    chosen = check_threads(n) if n else check_threads(1) and 0
+    chosen = n
     return before
 
 
@@ -635,7 +655,7 @@ cdef class Kernel:
     of bfloat16 (brain=True). Scalar parameters are Python floats, at least 0, not NaN. which=0 gives g times the
     derivative with respect to x, which=k with respect to the k-th parameter; without g, the derivative itself.
     """
-    cdef loop_t loops[3][2]
+    cdef loop_t loops[3][3]    # by level, and FLOAT, DOUBLE or a double for 16 bits
     cdef dict tables
 
     def __call__(self, cnp.ndarray x, tuple params=(), out=None, int which=VALUE, g=None, bint brain=False):
@@ -665,7 +685,7 @@ cdef class Kernel:
     ) except -1:
         """Arrays of one layout without gaps, and scalar parameters."""
         cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
-        cdef loop_t loop = self.loops[LEVEL][kind & 1]
+        cdef loop_t loop = self.loops[LEVEL][min(kind, 2)]
         cdef int threads = threads_for(n)
         cdef char *data = cnp.PyArray_BYTES(x)
         cdef char *target = cnp.PyArray_BYTES(y)
@@ -673,7 +693,7 @@ cdef class Kernel:
         cdef const double[::1] slopes
         cdef uint16_t[::1] y16
         if kind >= HALF:
-            known = self.table(which, kind, params, n, g is not None)
+            known = self.table(which, kind, params, scalars, n, g is not None)
             if known is None:
                 return self.planned(x, params, y, which, g, kind, scalars, False)
             x16, y16 = line(x).view(np.uint16), line(y).view(np.uint16)
@@ -757,7 +777,7 @@ cdef class Kernel:
         cdef Plan plan
         cdef double cells[MAX_OPERANDS]    # the scalars among the operands
         cdef int k
-        cdef loop_t loop = self.loops[LEVEL][1 if kind else 0]
+        cdef loop_t loop = self.loops[LEVEL][min(kind, 2)]
         if cnp.PyArray_SIZE(y) == 0:
             return 0
         plan.kind = kind
@@ -777,16 +797,14 @@ cdef class Kernel:
             tiled(&plan, loop, scalars, arrays, which, threads)
         return 0
 
-    cdef table(self, int which, int kind, tuple params, Py_ssize_t n, bint wide):
+    cdef table(self, int which, int kind, tuple params, const double *scalars, Py_ssize_t n, bint wide):
         """All 65,536 results of a 16-bit operator, if they are there or n makes them worth while; wide: as doubles."""
         key = (which, kind, params, wide)
         table = self.tables.get(key)
         if table is None and n >= TABLE:
             bits = np.arange(65536, dtype=np.uint16)
             if wide:
-                x = np.empty(65536)
-                widen_into(bits, x, kind)
-                table = self(x, tuple([rounded(p, kind) for p in params]), which=which)
+                table = self.slopes(bits, which, kind, scalars)
             else:
                 x = bits if kind == BRAIN else bits.view(np.float16)
                 table = self(x, params, which=which, brain=kind == BRAIN).view(np.uint16)
@@ -795,9 +813,15 @@ cdef class Kernel:
             self.tables[key] = table
         return table
 
-
-cdef widen_into(const uint16_t[::1] bits, double[::1] x, int kind):
-    widen_all(&bits[0], &x[0], bits.shape[0], kind)
+    cdef slopes(self, const uint16_t[::1] bits, int which, int kind, const double *scalars):
+        """The derivative at all 16-bit numbers, before it is rounded to 16 bits."""
+        x, y = np.empty(bits.shape[0]), np.empty(bits.shape[0])
+        cdef double[::1] source = x, target = y
+        cdef cnp.ndarray ones = ONES[DOUBLE]
+        WIDEN[LEVEL](&bits[0], &source[0], bits.shape[0], kind)
+        block_of(self.loops[LEVEL][2], scalars, which, <char *> &source[0], cnp.PyArray_BYTES(ones),
+                 <char *> &target[0], bits.shape[0], sizeof(double), True)
+        return y
 
 
 cdef int kind_of(cnp.ndarray x, bint brain) noexcept:
@@ -902,10 +926,13 @@ cdef Kernel kernel(Op op):
     self.tables = {}
     self.loops[0][0] = <loop_t> <void *> loop_v2[Op, float]
     self.loops[0][1] = <loop_t> <void *> loop_v2[Op, double]
+    self.loops[0][2] = <loop_t> <void *> odd_loop_v2[Op]
     self.loops[1][0] = <loop_t> <void *> loop_v3[Op, float]
     self.loops[1][1] = <loop_t> <void *> loop_v3[Op, double]
+    self.loops[1][2] = <loop_t> <void *> odd_loop_v3[Op]
     self.loops[2][0] = <loop_t> <void *> loop_v4[Op, float]
     self.loops[2][1] = <loop_t> <void *> loop_v4[Op, double]
+    self.loops[2][2] = <loop_t> <void *> odd_loop_v4[Op]
     return self
 
 

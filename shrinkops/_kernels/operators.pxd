@@ -12,7 +12,7 @@
 #    a low part to decide it. That is enough: the exact value is a quotient of integers of at most 74 bits, and cannot
 #    come closer to a midpoint than 2^-90 without being it.
 
-from .arithmetic cimport INFINITY, NAN, absolute, copy_sign, nonnegative, real, uint32_t, unless_nan
+from .arithmetic cimport INFINITY, NAN, absolute, copy_sign, knot_of, nonnegative, real, uint32_t, unless_nan
 from .smooth cimport tanhshrink, tanhshrink_derivative
 from .thresholds cimport firm_between, firm_derivative, garrote_beyond, garrote_derivative
 
@@ -43,7 +43,7 @@ ctypedef fused Op:
 cdef inline real value(Op op, real x, bint fma, uint32_t *doubt) noexcept nogil:
     cdef real a = absolute(x), t, h, y
     if Op is Tanhshrink:
-        return tanhshrink(x, fma)
+        return tanhshrink(x, fma, doubt)
     elif Op is Softshrink:
         t = nonnegative(<real> op.lambd)
         y = a - t
@@ -71,23 +71,23 @@ cdef inline real pull(Op op, int k, real g, real x, bint fma, uint32_t *doubt) n
     cdef real a = absolute(x), t, h
     cdef double d
     if Op is Tanhshrink:
-        return <real> (g * tanhshrink_derivative(x, fma))
+        return <real> (g * tanhshrink_derivative(x, fma, doubt))
     elif Op is Softshrink:
         t = nonnegative(<real> op.lambd)
         if k == 0:
-            return <real> (g * unless_nan(<real> (a > t or t == 0), x, t))
+            return <real> (g * unless_nan(<real> (a > knot_of(t)), x, t))
         return <real> (g * unless_nan(-copy_sign(<real> (a > t), x), x, t))
     elif Op is Hardshrink:
         t = nonnegative(<real> op.lambd)
         if k == 0:
-            return <real> (g * unless_nan(<real> (a > t or t == 0), x, t))
+            return <real> (g * unless_nan(<real> (a > knot_of(t)), x, t))
         return <real> (g * unless_nan(<real> 0, x, t))
     elif Op is Firmshrink:
         t = nonnegative(<real> op.low)
         h = <real> op.high
-        d = firm_derivative(k, a, t, h, fma)
+        d = firm_derivative(k, a, t, h, fma, doubt)
         d = d if a < h else <double> (k == 0)
-        d = d if a > t or (k == 0 and t == 0) else 0
+        d = d if a > t else <double> ((k == 0) & (t == 0))
         d = d * copy_sign(<double> 1, x) if k else d
         d = d if t <= h else <double> NAN
         return <real> (g * unless_nan(d, x, t))
@@ -95,6 +95,6 @@ cdef inline real pull(Op op, int k, real g, real x, bint fma, uint32_t *doubt) n
         t = nonnegative(<real> op.lambd)
         d = garrote_derivative(k, a, t, fma, doubt)
         d = d if a < <real> INFINITY else <double> (k == 0)
-        d = d if a > t or (k == 0 and t == 0) else 0
+        d = d if a > t else <double> ((k == 0) & (t == 0))
         d = d * copy_sign(<double> 1, x) if k else d
         return <real> (g * unless_nan(d, x, t))

@@ -1,6 +1,6 @@
 # tanhshrink: x - tanh(x), and its derivative tanh(x)^2, without the cancellation.
 #
-# float32, computed in double: |x| <= 8.2 is a rational function of x^2 with positive coefficients, beyond it the
+# float32, and the 16-bit types (doubt = NULL), computed in double: |x| <= 8.2 is a rational function of x^2 with positive coefficients, beyond it the
 # nearest float of |x| - tanh|x| is that of |x| - (1 - 2^-24). The coefficients are minimax (2^-59.8 and 2^-49), then
 # moved by single ulps until all 2^32 inputs round correctly, with fused multiply-adds and without: the value is the
 # same at every instruction set level. N(0) is one ulp below the nearest double of 1/3 (of 1 in the derivative), because
@@ -11,12 +11,12 @@
 # (1 ulp among subnormal results), and 0.62 for the derivative.
 
 from .arithmetic cimport (
-    absolute, as_bits, as_double, copy_sign, high_part, madd, minimum, product_error, real, residual, uint64_t,
+    absolute, as_bits, as_double, copy_sign, high_part, madd, minimum, product_error, real, residual, uint32_t,
 )
 
 
-cdef inline double tanh_float(float x, bint fma) noexcept nogil:
-    """|tanh(x)| of a float, in double."""
+cdef inline double tanh_narrow(float x, bint fma) noexcept nogil:
+    """|tanh(x)| of a number of at most 24 bits."""
     cdef double b = minimum(absolute(x), <float> 9.4)
     cdef double s = b * b
     cdef double n = 3.078816747034339e-13
@@ -37,7 +37,8 @@ cdef inline double tanh_float(float x, bint fma) noexcept nogil:
     return b * n / q
 
 
-cdef inline float tanhshrink_float(float x, bint fma) noexcept nogil:
+cdef inline double tanhshrink_narrow(float x, bint fma) noexcept nogil:
+    """|x - tanh(x)| of a number of at most 24 bits, for one rounding to as many bits or fewer."""
     cdef float limit = <float> 8.2
     cdef float a = absolute(x)
     cdef double b = minimum(a, limit)
@@ -57,9 +58,9 @@ cdef inline float tanhshrink_float(float x, bint fma) noexcept nogil:
     q = madd(q, s, 0.032931878415579104, fma)
     q = madd(q, s, 0.48218778042306565, fma)
     q = madd(q, s, 1.0, fma)
-    cdef float near = <float> (b * s * n / q)
-    cdef float far = a - <float> 0.9999999403953552    # a - (1 - 2^-24)
-    return copy_sign(near if a < limit else far, x)
+    cdef double near = b * s * n / q
+    cdef double far = <double> a - 0.999999940395355224609375    # a - (1 - 2^-24)
+    return near if a < limit else far
 
 
 cdef inline double tanhshrink_double(double x, bint fma) noexcept nogil:
@@ -176,20 +177,21 @@ cdef inline double tanh_squared(double x, bint fma) noexcept nogil:
     cdef double tl = (residual(-m, t, d, fma) - (ml + t * dl)) * inverse
     cdef double f = t * t
     f = f + (product_error(t, t, f, fma) + 2 * t * tl)
+    f = x * x if absolute(x) < 1e-120 else f
     return f if x == x else x
 
 
-cdef inline real tanhshrink(real x, bint fma) noexcept nogil:
-    if real is float:
-        return tanhshrink_float(x, fma)
-    else:
-        return tanhshrink_double(x, fma)
+cdef inline real tanhshrink(real x, bint fma, uint32_t *doubt) noexcept nogil:
+    if real is double:
+        if doubt != NULL:
+            return tanhshrink_double(x, fma)
+    return copy_sign(<real> tanhshrink_narrow(<float> x, fma), x) if x == x else x
 
 
-cdef inline double tanhshrink_derivative(real x, bint fma) noexcept nogil:
+cdef inline double tanhshrink_derivative(real x, bint fma, uint32_t *doubt) noexcept nogil:
     cdef double t
-    if real is float:
-        t = tanh_float(x, fma)
-        return t * t if x == x else x
-    else:
-        return tanh_squared(x, fma)
+    if real is double:
+        if doubt != NULL:
+            return tanh_squared(x, fma)
+    t = tanh_narrow(<float> x, fma)
+    return t * t if x == x else x

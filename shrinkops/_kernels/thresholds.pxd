@@ -2,13 +2,21 @@
 #
 # A float result is first computed in double to at least 45 bits, which tells its nearest float unless it lies next to
 # the middle of two floats, one time in a million. Such elements raise *doubt, and the loop computes the block again
-# with doubt = NULL: then everything carries a low part, and round_once decides. A double result is below 1 ulp at once.
+# with doubt = NULL: then everything carries a low part, and the sum is rounded to odd, for the rounding to come. So are
+# 16-bit types from the start, which come as doubles. A double result for its own sake is below 1 ulp.
 
 from .arithmetic cimport (
-    INFINITY, as_bits, madd, near_midpoint, product_error, real, reciprocal, residual, round_once, sum_error, uint32_t,
+    INFINITY, as_bits, madd, near_midpoint, product_error, real, reciprocal, residual, round_to_odd, sum_error,
+    uint32_t,
 )
 
 ctypedef (double, double) pair    # a number as high + low
+
+cdef inline pair scale_of(double a) noexcept nogil:
+    """A power of two that brings a double to where its reciprocal and its products are normal, and its inverse."""
+    cdef double up = 4.149515568880993e+180, down = 2.409919865102884e-181
+    cdef bint small = a < 3.8725919148493183e-121, large = a > 2.5822498780869086e+120
+    return (up if small else (down if large else 1.0), down if small else (up if large else 1.0))
 
 
 cdef inline pair firm_slope(double low, double high, bint fma) noexcept nogil:
@@ -22,51 +30,78 @@ cdef inline pair firm_slope(double low, double high, bint fma) noexcept nogil:
     return (slope, rest) if high < INFINITY else (1.0, 0.0)
 
 
+cdef inline double firm_noise(double slope) noexcept nogil:
+    """What to take for the error of a low part, relative to the sum: nothing, where the slope is 1 and more cancels."""
+    return 0 if slope == 1 else 8.077935669463161e-28
+
+
 cdef inline real firm_between(real a, real low, real high, bint fma, uint32_t *doubt) noexcept nogil:
     """high (a - low) / (high - low)."""
     cdef pair slope = firm_slope(low, high, fma)
-    cdef double x = a, t = low
-    cdef double d = x - t
-    cdef double y = d * slope[0]
+    cdef double x = a, t = low, d, y, rest
+    cdef pair scale = (1.0, 1.0)
     cdef bint exact
+    if real is double:
+        if doubt != NULL:
+            scale = scale_of(a)
+            x = x * scale[0]
+            t = t * scale[0]
+    d = x - t
+    y = d * slope[0]
     if real is float:
         if doubt != NULL:
             # A slope of few bits meets midpoints all the time, but exactly.
             exact = (slope[1] == 0) & ((as_bits(slope[0]) & 0x1FFFFFFFULL) == 0) & ((high <= 16 * low) | (low == 0))
             doubt[0] |= <uint32_t> ((near_midpoint(y) | (not easy(a))) & (not exact) & (a > low) & (a < high))
             return <float> y
-    return <real> round_once(a, y, product_error(d, slope[0], y, fma) + (
-        d * slope[1] + sum_error(x, -t, d) * slope[0]))
+    rest = product_error(d, slope[0], y, fma) + (d * slope[1] + sum_error(x, -t, d) * slope[0])
+    if real is double:
+        if doubt != NULL:
+            return (y + rest) * scale[1]
+    return <real> round_to_odd(y, rest, firm_noise(slope[0]))
 
 
-cdef inline double firm_derivative(int k, real a, real low, real high, bint fma) noexcept nogil:
+cdef inline double firm_derivative(int k, real a, real low, real high, bint fma, uint32_t *doubt) noexcept nogil:
     cdef pair slope = firm_slope(low, high, fma)
     cdef double t = low, h = high, width = h - t
     if k == 0:
-        return round_once(a, slope[0], slope[1])
+        if real is double:
+            if doubt != NULL:
+                return slope[0] + slope[1]
+        return round_to_odd(slope[0], slope[1], firm_noise(slope[0]))
     elif k == 1:
         return -slope[0] * ((h - a) / width if h < INFINITY else <double> 1)
     return -(t / width) * ((a - t) / width)
 
 
 cdef inline real garrote_beyond(real a, real lambd, bint fma, uint32_t *doubt) noexcept nogil:
-    """a - lambd^2 / a, where nothing cancels and nothing overflows: d + d (lambd / a) with d = a - lambd for double,
-    and (a^2 - lambd^2) / a for float, where the squares are exact in double."""
-    cdef double x = a, t = lambd, d, n, xx, ll, y
+    """a - lambd^2 / a, where nothing cancels and nothing overflows."""
+    cdef double x = a, t = lambd, d, q, n, xx, tt, y, inverse, rest
+    cdef pair scale
     if real is double:
-        d = x - t
-        return d + d * (t / x)
-    else:
-        xx = x * x    # exact, as is ll
-        ll = t * t
-        n = xx - ll
+        if doubt != NULL:
+            # d + d (t / x), d = x - t
+            scale = scale_of(a)
+            x = x * scale[0]
+            t = t * scale[0]
+            inverse = 1 / x
+            d = x - t
+            q = t * inverse
+            rest = d * residual(t, q, x, fma) * inverse + sum_error(x, -t, d) * (1 + q)
+            n = d * q
+            y = d + n
+            return (y + (((d - y) + n) + (product_error(d, q, n, fma) + rest))) * scale[1]
+    # (x^2 - t^2) / x, where the squares of floats are exact
+    xx = x * x
+    tt = t * t
+    n = xx - tt
+    if real is float:
         if doubt != NULL:
             y = n * reciprocal(a, fma)
             doubt[0] |= <uint32_t> ((near_midpoint(y) | (not easy(a))) & (a > lambd))
-        else:
-            y = n / x
-            y = round_once(a, y, (residual(n, y, x, fma) + sum_error(xx, -ll, n)) / x)
-        return <float> y
+            return <float> y
+    y = n / x
+    return <real> round_to_odd(y, (residual(n, y, x, fma) + sum_error(xx, -tt, n)) / x, 8.077935669463161e-28)
 
 
 cdef inline double garrote_derivative(int k, real a, real lambd, bint fma, uint32_t *doubt) noexcept nogil:
@@ -79,16 +114,22 @@ cdef inline double garrote_derivative(int k, real a, real lambd, bint fma, uint3
             y = madd(r, r, 1, fma)
             doubt[0] |= <uint32_t> ((near_midpoint(y) | (not easy(a))) & (a > lambd))
             return y
+    cdef pair scale
+    if real is double:
+        scale = scale_of(a)
+        x = x * scale[0]
+        t = t * scale[0]
     r = t / x
     if k:
         return -2 * r
+    rest = residual(t, r, x, fma) / x
     square = r * r
     y = 1 + square
+    rest = ((1 - y) + square) + (product_error(r, r, square, fma) + 2 * r * rest)
     if real is double:
-        return y
-    else:
-        rest = residual(t, r, x, fma) / x
-        return round_once(a, y, ((1 - y) + square) + (product_error(r, r, square, fma) + 2 * r * rest))
+        if doubt != NULL:
+            return y + rest
+    return round_to_odd(y, rest, 8.077935669463161e-28)
 
 
 cdef inline bint easy(float a) noexcept nogil:
