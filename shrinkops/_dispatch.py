@@ -1,9 +1,9 @@
 """The front door: from a call to the function of the array library that the arguments come from.
 
 `operator` makes an `Operator` of a formula on the page and enters it in OPERATORS. Called, it binds and checks its
-parameters, looks up type(x) in a dictionary and calls what it finds with everything positional. A type that is not there
-yet is bound once: the roots of the modules of its base classes name a backend, so that no library is imported to tell
-whose an array is.
+parameters, looks up type(x) in a dictionary and calls what it finds with everything positional. A type that is not
+there yet is bound once: the roots of the modules of its base classes name a backend, so that no library is imported to
+tell whose an array is.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import functools
 import inspect
 import numbers
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
 from . import _backends, _formula
 from ._backends import PENALTY, VALUE
 from ._checks import check_scalar, refused_mix, refused_requirement, refused_type
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 OPERATORS: dict[str, Operator] = {}
 
@@ -122,16 +124,16 @@ class Operator(Function):
         missing = inspect.Parameter.empty
         self._rest = [None if missing in self.defaults[n:] else self.defaults[n:] for n in range(len(parameters))]
         self.partials: Callable[..., Any]
-        self.penalty_formula: Callable[..., Any] | None = None
+        self.penalty_formula: Any = None
         self.derivative = Function(self, 0, _DERIVATIVE.format(name=self.__name__))
         self.pulls = (self.derivative, *(Function(self, k) for k in range(1, len(parameters) + 1)))
 
-    def derivatives(self, formula: Callable[..., Any]) -> Callable[..., Any]:
+    def derivatives(self, formula: F) -> F:
         """Register ``formula(xp, a, *params)``, the derivatives with respect to `a` and to each parameter."""
         self.partials = formula
         return formula
 
-    def penalty_of(self, formula: Callable[..., Any]) -> Callable[..., Any]:
+    def penalty_of(self, formula: F) -> F:
         """Register ``formula(xp, a, *params)``, the penalty."""
         self.penalty_formula = formula
         self._penalty = Function(self, PENALTY, _PENALTY.format(name=self.__name__))
@@ -274,6 +276,10 @@ class Requirement(NamedTuple):
         return lambda *params: self.holds(*self.among(params))
 
 
+@overload
+def operator(formula: Callable[..., Any]) -> Operator: ...
+@overload
+def operator(**options: Any) -> Callable[[Callable[..., Any]], Operator]: ...
 def operator(formula: Callable[..., Any] | None = None, **options: Any) -> Any:
     """
     Make an operator of a formula, as a decorator, bare or with the options of `Operator`.
@@ -307,10 +313,10 @@ _SHARED = """
         As for `{name}`.
     *params : number or array
         The parameters of `{name}`.
-    **named : number or array
-        The same by name.
     out : array, optional
         Where to put the result, as for `{name}`.
+    **named : number or array
+        The parameters by name.
 
     Returns
     -------

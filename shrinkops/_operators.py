@@ -1,9 +1,9 @@
 """The page: every operator, as a formula in the functions of the array API.
 
 A formula gives the operator at a = abs(x) >= 0. That is enough: all operators are odd, and complex x is shrunk in
-magnitude (tanhshrink, which is analytic, meets complex x itself). What surrounds it - sign and phase, precision, NaN for
-parameters outside their domain - is in `_formula`, the choice of array library in `_dispatch`, and the same operators as
-scalar formulas, for the kernels, in `_kernels/operators.pxd`.
+magnitude (tanhshrink, which is analytic, meets complex x itself). What surrounds it - sign and phase, precision, NaN
+for parameters outside their domain - is in `_formula`, the choice of array library in `_dispatch`, and the same
+operators as scalar formulas, for the kernels, in `_kernels/operators.pxd`.
 
 Below each operator stand its derivatives with respect to a and to each parameter, and the penalty of which it is the
 proximal map, where that has a closed form. Both branches of a `where` are finite where the other is taken, so that

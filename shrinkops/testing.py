@@ -271,7 +271,7 @@ def rounded(numbers: Any, dtype: Any) -> Any:
     numbers : number or array of real numbers
         What to round, as `reference` gives it; numbers of any precision are taken as they are.
     dtype : dtype
-        float16, float32 or float64, or bfloat16 of ml_dtypes.
+        One of float16, float32 and float64, or bfloat16 of ml_dtypes.
 
     Returns
     -------
@@ -312,7 +312,7 @@ def ulp(exact: Any, dtype: Any) -> Any:
     exact : number or array of real numbers
         Exact numbers.
     dtype : dtype
-        float16, float32 or float64, or bfloat16 of ml_dtypes.
+        One of float16, float32 and float64, or bfloat16 of ml_dtypes.
 
     Returns
     -------

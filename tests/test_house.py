@@ -21,7 +21,7 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
     ran = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env={**os.environ, "PATH": path, **environment},
+        env={**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, "PATH": path, **environment},
         capture_output=True,
         text=True,
         check=False,

@@ -63,5 +63,5 @@ class PullBlock(Block):
 
     def __call__(self, x: Any, g: Any, *params: Any) -> Any:
         """Give every argument the shape of the block."""
-        x, g, *params = np.broadcast_arrays(x, g, *params)
-        return self.function.implementation(type(x), x)(x, tuple(params), None, g)
+        x, g, *broadcast = np.broadcast_arrays(x, g, *params)
+        return self.function.implementation(type(x), x)(x, tuple(broadcast), None, g)

@@ -58,7 +58,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             dtype = np.real(x).dtype if which == PENALTY else x.dtype
             shape = np.broadcast_shapes(x.shape, *map(np.shape, params))
             check_out(out.shape, out.dtype.newbyteorder("="), shape, dtype.newbyteorder("="), out.flags.writeable)
-        y = NotImplemented
+        y: Any = NotImplemented
         if kernel is not None and brain:
             bits = [a.view(np.uint16) if isinstance(a, np.ndarray) else a for a in (x, out, g, *params)]
             y = kernel(bits[0], tuple(bits[3:]), bits[1], which, bits[2], True).view(x.dtype)

@@ -139,9 +139,11 @@ cdef inline void evaluate(
 ) noexcept nogil:
     """The loop; odd: doubles that are to be rounded once more, exactly."""
     cdef uint32_t doubt = 0
-    if not odd:
+    # Where parameters are arrays, the loop that settles all doubt at once is the one that compilers vectorise.
+    cdef bint settled = odd or (arrays and real is float)
+    if not settled:
         run(op, arrays, which, operands, y, n, fma, &doubt)
-    if odd or doubt:
+    if settled or doubt:
         run(op, arrays, which, operands, y, n, fma, NULL)
 
 
@@ -744,8 +746,10 @@ cdef class Kernel:
                     p = p.astype(x.dtype)
             operands.append(p if type(p) is float or cnp.PyArray_ISBEHAVED_RO(p) else native(p))
         given = [a for a in operands if isinstance(a, np.ndarray)]
-        shape = np.broadcast_shapes(*[a.shape for a in given])
         x = operands[0]
+        shape = x.shape
+        if any([a.shape != shape for a in given]):
+            shape = np.broadcast_shapes(*[a.shape for a in given])
         if out is None:
             y = (PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0) if x.shape == shape
                  else np.empty(shape, x.dtype))
@@ -790,7 +794,7 @@ cdef class Kernel:
                 store(<char *> &cells[k], a, kind)
                 layouts.append((<size_t> &cells[k], (0,) * y.ndim))
             else:
-                layouts.append((<size_t> cnp.PyArray_DATA(a), np.broadcast_to(a, y.shape).strides))
+                layouts.append((<size_t> cnp.PyArray_DATA(a), strides_over(a, y.shape)))
         lay_out(&plan, y.shape, layouts)
         cdef int threads = <int> min(<Py_ssize_t> threads_for(cnp.PyArray_SIZE(y)), plan.tiles)
         with nogil:
@@ -876,6 +880,13 @@ cdef line(a):
 cdef native(a):
     """An aligned copy in the byte order of the machine."""
     return a.astype(a.dtype.newbyteorder("="))
+
+
+cdef tuple strides_over(a, tuple shape):
+    """The strides of an array that is broadcast to a shape."""
+    if a.shape == shape:
+        return a.strides
+    return (0,) * (len(shape) - a.ndim) + tuple([0 if n == 1 else stride for n, stride in zip(a.shape, a.strides)])
 
 
 cdef bint same_layout_but_data(a, b):

@@ -62,13 +62,13 @@ cdef inline real value(Op op, real x, bint fma, uint32_t *doubt) noexcept nogil:
     elif Op is Garroteshrink:
         t = nonnegative(<real> op.lambd)
         y = garrote_beyond(a, t, fma, doubt)
-        y = y if a < <real> INFINITY else a
-        y = <real> 0 if a <= t else y
-        return copy_sign(y, x) if t == t else t
+        h = a if t == t else t
+        y = y if a < <real> INFINITY else h
+        return copy_sign(<real> 0 if a <= t else y, x)
 
 
 cdef inline real pull(Op op, int k, real g, real x, bint fma, uint32_t *doubt) noexcept nogil:
-    cdef real a = absolute(x), t, h
+    cdef real a = absolute(x), t, h, r
     cdef double d
     if Op is Tanhshrink:
         return <real> (g * tanhshrink_derivative(x, fma, doubt))
@@ -85,12 +85,11 @@ cdef inline real pull(Op op, int k, real g, real x, bint fma, uint32_t *doubt) n
     elif Op is Firmshrink:
         t = nonnegative(<real> op.low)
         h = <real> op.high
-        d = firm_derivative(k, a, t, h, fma, doubt)
-        d = d if a < h else <double> (k == 0)
-        d = d if a > t else <double> ((k == 0) & (t == 0))
-        d = d * copy_sign(<double> 1, x) if k else d
-        d = d if t <= h else <double> NAN
-        return <real> (g * unless_nan(d, x, t))
+        r = <real> firm_derivative(k, a, t, h, fma, doubt)
+        r = r if a < h else <real> (k == 0)
+        r = r if a > t else <real> ((k == 0) & (t == 0))
+        r = r * copy_sign(<real> 1, x) if k else r
+        return <real> (g * unless_nan(r if t <= h else <real> NAN, x, t))
     elif Op is Garroteshrink:
         t = nonnegative(<real> op.lambd)
         d = garrote_derivative(k, a, t, fma, doubt)

@@ -1,10 +1,10 @@
 # tanhshrink: x - tanh(x), and its derivative tanh(x)^2, without the cancellation.
 #
-# float32, and the 16-bit types (doubt = NULL), computed in double: |x| <= 8.2 is a rational function of x^2 with positive coefficients, beyond it the
-# nearest float of |x| - tanh|x| is that of |x| - (1 - 2^-24). The coefficients are minimax (2^-59.8 and 2^-49), then
-# moved by single ulps until all 2^32 inputs round correctly, with fused multiply-adds and without: the value is the
-# same at every instruction set level. N(0) is one ulp below the nearest double of 1/3 (of 1 in the derivative), because
-# x^3/3 (x^2) meets midpoints exactly where the true value is just below.
+# float32, and the 16-bit types (doubt = NULL), computed in double: |x| <= 8.2 is a rational function of x^2 with positive
+# coefficients, beyond it the nearest float of |x| - tanh|x| is that of |x| - (1 - 2^-24). The coefficients are minimax
+# (2^-59.8 and 2^-49), then moved by single ulps until all 2^32 inputs round correctly, with fused multiply-adds and
+# without: the value is the same at every instruction set level. N(0) is one ulp below the nearest double of 1/3 (of 1
+# in the derivative), because x^3/3 (x^2) meets midpoints exactly where the true value is just below.
 #
 # float64: below 1.375 a rational function whose last steps and division carry a low part; above it
 # (|x| - 1) + 2 / (exp(2|x|) + 1), where |x| - 1 is exact. One division serves both. At most 0.86 ulp measured
