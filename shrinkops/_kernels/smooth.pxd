@@ -1,6 +1,6 @@
 # tanhshrink: x - tanh(x), and its derivative tanh(x)^2, without the cancellation.
 #
-# float32, and the 16-bit types (doubt = NULL), computed in double: |x| <= 8.2 is a rational function of x^2 with positive
+# float32, and the 16-bit types (doubt = NULL), in double: |x| <= 8.2 is a rational function of x^2 with positive
 # coefficients, beyond it the nearest float of |x| - tanh|x| is that of |x| - (1 - 2^-24). The coefficients are minimax
 # (2^-59.8 and 2^-49), then moved by single ulps until all 2^32 inputs round correctly, with fused multiply-adds and
 # without: the value is the same at every instruction set level. N(0) is one ulp below the nearest double of 1/3 (of 1
