@@ -215,8 +215,13 @@ CHOSEN = chosen()
 
 
 def example(operator: Any) -> tuple[float, ...]:
-    """Return parameters that the operator accepts: 0.5, 1, 1.5, ..."""
-    return tuple((k + 1) * 0.5 for k in range(len(operator.parameters)))
+    """Return parameters that the operator accepts: 0.5, 1, 1.5, ... in this order or the other."""
+    upward = tuple((k + 1) * 0.5 for k in range(len(operator.parameters)))
+    try:
+        operator.checked(0.0, upward, {})
+    except ValueError:
+        return upward[::-1]
+    return upward
 
 
 def functions(operator: Any) -> list[Any]:
