@@ -380,12 +380,12 @@ cdef void look_up_pull(
 
 cdef struct Operand:
     char *data
-    Py_ssize_t strides[MAX_DIMENSIONS]
+    Py_ssize_t strides[MAX_DIMENSIONS + 1]    # and one to put an axis aside
 
 cdef struct Plan:
     # out, x, g and the parameters, over one shape; the last two axes are cut into tiles of rows x columns.
     int kind, operands, dimensions
-    Py_ssize_t shape[MAX_DIMENSIONS]
+    Py_ssize_t shape[MAX_DIMENSIONS + 1]
     Operand operand[MAX_OPERANDS]
     Py_ssize_t rows, columns, tiles
     widen_t widen
@@ -754,7 +754,8 @@ cdef class Kernel:
             y = (PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0) if x.shape == shape
                  else np.empty(shape, x.dtype))
         else:
-            check_out(out.shape, out.dtype.newbyteorder("="), shape, x.dtype, out.flags.writeable)
+            if out.shape != shape or out.dtype != x.dtype or not out.flags.writeable:
+                check_out(out.shape, out.dtype.newbyteorder("="), shape, x.dtype, out.flags.writeable)
             y = out
             if not cnp.PyArray_ISBEHAVED(out) or 0 in out.strides and out.size > 1:
                 y = np.empty(shape, x.dtype)
@@ -775,27 +776,29 @@ cdef class Kernel:
         return y
 
     cdef int planned(
-        self, x, tuple params, y, int which, g, int kind, const double *scalars, bint arrays,
+        self, x, tuple params, cnp.ndarray y, int which, g, int kind, const double *scalars, bint arrays,
     ) except -1:
         """Lay out the operands over the shape of y, and run the tiles."""
         cdef Plan plan
         cdef double cells[MAX_OPERANDS]    # the scalars among the operands
-        cdef int k
         cdef loop_t loop = self.loops[LEVEL][min(kind, 2)]
+        cdef int axis
         if cnp.PyArray_SIZE(y) == 0:
             return 0
         plan.kind = kind
         plan.widen = WIDEN[LEVEL]
         plan.narrow = NARROW[LEVEL]
-        plan.operands = 3 + (len(params) if arrays else 0)
-        layouts = [(<size_t> cnp.PyArray_DATA(y), y.strides)]
-        for k, a in enumerate((x, 1.0 if g is None else g) + (params if arrays else ())):
+        plan.operands = 0
+        plan.dimensions = cnp.PyArray_NDIM(y)
+        for axis in range(plan.dimensions):
+            plan.shape[axis] = cnp.PyArray_DIM(y, axis)
+        for a in (y, x, 1.0 if g is None else g) + (params if arrays else ()):
             if type(a) is float:
-                store(<char *> &cells[k], a, kind)
-                layouts.append((<size_t> &cells[k], (0,) * y.ndim))
+                store(<char *> &cells[plan.operands], a, kind)
+                add_operand(&plan, None, <char *> &cells[plan.operands])
             else:
-                layouts.append((<size_t> cnp.PyArray_DATA(a), strides_over(a, y.shape)))
-        lay_out(&plan, y.shape, layouts)
+                add_operand(&plan, a, cnp.PyArray_BYTES(a))
+        lay_out(&plan)
         cdef int threads = <int> min(<Py_ssize_t> threads_for(cnp.PyArray_SIZE(y)), plan.tiles)
         with nogil:
             tiled(&plan, loop, scalars, arrays, which, threads)
@@ -882,13 +885,6 @@ cdef native(a):
     return a.astype(a.dtype.newbyteorder("="))
 
 
-cdef tuple strides_over(a, tuple shape):
-    """The strides of an array that is broadcast to a shape."""
-    if a.shape == shape:
-        return a.strides
-    return (0,) * (len(shape) - a.ndim) + tuple([0 if n == 1 else stride for n, stride in zip(a.shape, a.strides)])
-
-
 cdef bint same_layout_but_data(a, b):
     return a.shape == b.shape and a.strides == b.strides
 
@@ -897,38 +893,78 @@ cdef bint same_layout(a, b):
     return same_layout_but_data(a, b) and a.ctypes.data == b.ctypes.data
 
 
-cdef int lay_out(Plan *plan, tuple shape, list layouts) except -1:
+cdef void add_operand(Plan *plan, cnp.ndarray a, char *data) noexcept:
+    """Broadcast an array, or one number, over the shape of the plan."""
+    cdef int missing = plan.dimensions - (0 if a is None else cnp.PyArray_NDIM(a)), axis
+    cdef Operand *operand = &plan.operand[plan.operands]
+    operand.data = data
+    for axis in range(plan.dimensions):
+        operand.strides[axis] = 0
+        if a is not None and axis >= missing and cnp.PyArray_DIM(a, axis - missing) != 1:
+            operand.strides[axis] = cnp.PyArray_STRIDE(a, axis - missing)
+    plan.operands += 1
+
+
+cdef void put_axis(Plan *plan, int target, int source) noexcept:
+    """Make one axis what another is."""
+    cdef int j
+    plan.shape[target] = plan.shape[source]
+    for j in range(plan.operands):
+        plan.operand[j].strides[target] = plan.operand[j].strides[source]
+
+
+cdef void single_axis(Plan *plan, int target) noexcept:
+    """Make an axis one of length 1."""
+    cdef int j
+    plan.shape[target] = 1
+    for j in range(plan.operands):
+        plan.operand[j].strides[target] = 0
+
+
+cdef bint follows(const Plan *plan, int outer, int inner) noexcept:
+    """Whether two axes are one for every operand."""
+    cdef int j
+    for j in range(plan.operands):
+        if plan.operand[j].strides[outer] != plan.operand[j].strides[inner] * plan.shape[inner]:
+            return False
+    return True
+
+
+cdef void lay_out(Plan *plan) noexcept:
     """Order the axes by the strides of the output, merge those that lie behind one another, and cut tiles."""
-    strides_of = [layout[1] for layout in layouts]
-    axes = []    # (length, strides of every operand), the last the fastest
-    for number in sorted(range(len(shape)), key=lambda number: -abs(strides_of[0][number])):
-        length, strides = shape[number], [s[number] for s in strides_of]
-        if length == 1:
-            continue
-        outer_length, outer = axes.pop() if axes else (1, strides)
-        if outer_length == 1 or all(a == b * length for a, b in zip(outer, strides)):
-            axes.append((outer_length * length, strides))
+    cdef Py_ssize_t *strides = plan.operand[0].strides
+    cdef int axis, place, d = 0
+    cdef Py_ssize_t length
+    for axis in range(plan.dimensions):
+        if plan.shape[axis] != 1:
+            place = d
+            put_axis(plan, MAX_DIMENSIONS, axis)
+            while place > 0 and abs(strides[place - 1]) < abs(strides[MAX_DIMENSIONS]):
+                put_axis(plan, place, place - 1)
+                place -= 1
+            put_axis(plan, place, MAX_DIMENSIONS)
+            d += 1
+    plan.dimensions = min(d, 1)
+    for axis in range(1, d):
+        if follows(plan, plan.dimensions - 1, axis):
+            length = plan.shape[plan.dimensions - 1]
+            put_axis(plan, plan.dimensions - 1, axis)
+            plan.shape[plan.dimensions - 1] *= length
         else:
-            axes += [(outer_length, outer), (length, strides)]
-    while len(axes) < 2:
-        axes.insert(0, (1, [0] * len(layouts)))
-    cdef int axis, j, d = len(axes)
-    cdef Py_ssize_t tiles
-    plan.dimensions = d
-    for axis in range(d):
-        plan.shape[axis] = axes[axis][0]
-        for j in range(len(layouts)):
-            plan.operand[j].strides[axis] = axes[axis][1][j]
-    for j in range(len(layouts)):
-        plan.operand[j].data = <char *> <size_t> layouts[j][0]
+            put_axis(plan, plan.dimensions, axis)
+            plan.dimensions += 1
+    while plan.dimensions < 2:
+        if plan.dimensions:
+            put_axis(plan, 1, 0)
+        single_axis(plan, 0)
+        plan.dimensions += 1
+    d = plan.dimensions
     plan.columns = min(plan.shape[d - 1], BLOCK)
     plan.rows = min(plan.shape[d - 2], BLOCK // plan.columns)
-    tiles = (plan.shape[d - 1] + plan.columns - 1) // plan.columns
-    tiles *= (plan.shape[d - 2] + plan.rows - 1) // plan.rows
+    plan.tiles = (plan.shape[d - 1] + plan.columns - 1) // plan.columns
+    plan.tiles *= (plan.shape[d - 2] + plan.rows - 1) // plan.rows
     for axis in range(d - 2):
-        tiles *= plan.shape[axis]
-    plan.tiles = tiles
-    return 0
+        plan.tiles *= plan.shape[axis]
 
 
 cdef Kernel kernel(Op op):
