@@ -50,8 +50,8 @@ cdef inline real value(Op op, real x, bint fma, uint32_t *doubt) noexcept nogil:
         return copy_sign(<real> 0 if a <= t else y, x)
     elif Op is Hardshrink:
         t = nonnegative(<real> op.lambd)
-        y = x if t == t else t
-        return copy_sign(<real> 0, x) if a <= t else y
+        y = a + (<real> 0 if t == t else t)    # a sum vectorises better than a choice of loads
+        return copy_sign(<real> 0 if a <= t else y, x)
     elif Op is Firmshrink:
         t = nonnegative(<real> op.low)
         h = <real> op.high
