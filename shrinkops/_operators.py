@@ -368,9 +368,9 @@ def garroteshrink(xp: ModuleType, x: Any, lambd: Any) -> Any:
     Notes
     -----
     The proximal map of :math:`\bigl(a \sqrt{a^2 + 4 \lambda^2} - a^2\bigr) / 4 + \lambda^2
-    \operatorname{arsinh}(a / 2 \lambda)` with :math:`a = |x|` and :math:`\lambda` the threshold. Computed as
-    :math:`d + d\, (\lambda / a)` with :math:`d = a - \lambda`, where nothing cancels and nothing overflows. At
-    :math:`|x| = \lambda` the value and the derivative are 0; with :math:`\lambda = 0` it is the identity. Called
+    \operatorname{arsinh}(a / 2 \lambda)` with :math:`a = |x|` and :math:`\lambda` the threshold. The
+    formula is :math:`d + d\, (\lambda / a)` with :math:`d = a - \lambda`, where nothing cancels and nothing overflows.
+    At :math:`|x| = \lambda` the value and the derivative are 0; with :math:`\lambda = 0` it is the identity. Called
     ``pywt.threshold(mode="garrote")`` elsewhere.
 
     References

@@ -18,9 +18,6 @@ import shrinkops
 HOME = Path(__file__).resolve().parent.parent / "asv_bench"
 PREFIXES = ("time_", "timeraw_", "peakmem_")
 
-if not HOME.is_dir():
-    pytest.skip("the benchmarks are not here", allow_module_level=True)
-
 
 def loaded():
     """Import the benchmarks, small, under a name of their own."""
