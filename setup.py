@@ -15,10 +15,14 @@ from setuptools.command.build_ext import build_ext
 # No flag changes the meaning of NaN, infinities or signed zeros, and no product is fused with a sum unless the source
 # says so; what goes is errno and the fear of floating-point traps, which keep compilers from vectorising selections.
 UNIX_FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+# GCC turns selections into branches where that saves an expression, and branches back into selections only up to a
+# number of them; both keep it from vectorising long formulas.
+GNU_FLAGS = ["-fno-tree-pre", "--param=max-tree-if-conversion-phi-args=64"]
 MSVC_FLAGS = ["/O2", "/fp:precise"]
 OPENMP_FLAGS = {"msvc": (["/openmp"], []), "unix": (["-fopenmp"], ["-fopenmp"])}
 APPLE_OPENMP_FLAGS = (["-Xpreprocessor", "-fopenmp"], ["-lomp"])
-PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+PROBE = "int main(void) { return 0; }\n"
+OPENMP_PROBE = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,
@@ -36,6 +40,8 @@ class build_kernels(build_ext):
     def build_extensions(self):
         msvc = self.compiler.compiler_type == "msvc"
         compile_flags, link_flags = self.openmp_flags(msvc)
+        if not msvc and self.runs(PROBE, GNU_FLAGS, []):
+            compile_flags = GNU_FLAGS + compile_flags
         for extension in self.extensions:
             extension.extra_compile_args += (MSVC_FLAGS if msvc else UNIX_FLAGS) + compile_flags
             extension.extra_link_args += link_flags
@@ -47,17 +53,17 @@ class build_kernels(build_ext):
             flags = APPLE_OPENMP_FLAGS
         if os.environ.get("SHRINKOPS_NO_OPENMP"):
             print("shrinkops: SHRINKOPS_NO_OPENMP is set: building serial kernels")
-        elif self.runs(*flags):
+        elif self.runs(OPENMP_PROBE, *flags):
             return flags
         else:
             print("shrinkops: no working OpenMP was found: building serial kernels (one thread)", file=sys.stderr)
         return [], []
 
-    def runs(self, compile_flags, link_flags):
-        """Whether the probe compiles, links and runs with these flags."""
+    def runs(self, probe, compile_flags, link_flags):
+        """Whether a probe compiles, links and runs with these flags."""
         with tempfile.TemporaryDirectory() as folder:
             source, program = Path(folder, "probe.c"), Path(folder, "probe")
-            source.write_text(PROBE)
+            source.write_text(probe)
             try:
                 objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=compile_flags)
                 self.compiler.link_executable(objects, str(program), extra_postargs=link_flags)

@@ -1,8 +1,8 @@
 """What surrounds every formula of the page: precision, sign and phase, and NaN outside the domain of the parameters.
 
-A formula is called with the namespace of the arrays, a = abs(x) and the parameters; here x may have any sign, any
-numeric dtype, and be complex. Whatever runs a formula - the fallback for an array library, its compiler, its automatic
-differentiation - calls these functions.
+A formula is called with the namespace of the arrays, a = abs(x) and the parameters, or with x itself if the operator is
+not odd; here x may have any sign, any numeric dtype, and be complex. Whatever runs a formula - the fallback for an
+array library, its compiler, its automatic differentiation - calls these functions.
 """
 
 from __future__ import annotations
@@ -10,25 +10,29 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ._checks import refused_dtype
+from ._checks import refused_complex, refused_dtype
 
 if TYPE_CHECKING:
     from ._dispatch import Operator
 
 
-def promoted(name: str, xp: ModuleType, x: Any, default: Any) -> Any:
+def promoted(op: Operator, xp: ModuleType, x: Any, default: Any) -> Any:
     """Return x as floating-point numbers, integers in the default dtype of the library."""
+    if xp.isdtype(x.dtype, "complex floating") and not op.odd:
+        raise refused_complex(op.__name__, x.dtype)
     if xp.isdtype(x.dtype, ("real floating", "complex floating")):
         return x
     if xp.isdtype(x.dtype, "integral"):
         return xp.astype(x, default)
-    raise refused_dtype(name, "x", x.dtype)
+    raise refused_dtype(op.__name__, "x", x.dtype)
 
 
 def value(op: Operator, xp: ModuleType, x: Any, params: tuple[Any, ...]) -> Any:
     """Return the operator at x."""
     wide, params = _prepared(xp, x, params)
-    if not xp.isdtype(x.dtype, "complex floating"):
+    if not op.odd:
+        y = op.formula_at(xp, wide, *params)
+    elif not xp.isdtype(x.dtype, "complex floating"):
         y = xp.copysign(op.formula_at(xp, xp.abs(wide), *params), wide)
     elif op.analytic:
         y = op.formula_at(xp, wide, *params)
@@ -49,8 +53,8 @@ def pull(op: Operator, xp: ModuleType, which: int, g: Any, x: Any, params: tuple
     wide, params = _prepared(xp, x, params)
     g = 1 if g is None else _widened(xp, g)
     if not xp.isdtype(x.dtype, "complex floating"):
-        d = op.partials(xp, xp.abs(wide), *params)[which]
-        if which:
+        d = op.partials(xp, xp.abs(wide) if op.odd else wide, *params)[which]
+        if which and op.odd:
             d = xp.where(wide < 0, -d, d)
         y = g * xp.where(xp.isnan(wide), wide, d)
         dtype = x.dtype
@@ -75,8 +79,9 @@ def pull(op: Operator, xp: ModuleType, which: int, g: Any, x: Any, params: tuple
 def penalty(op: Operator, xp: ModuleType, x: Any, params: tuple[Any, ...]) -> Any:
     """Return the penalty at x, of which the operator is the proximal map."""
     wide, params = _prepared(xp, x, params)
-    a = xp.abs(wide)
-    y = _in_domain(op, xp, op.penalty_formula(xp, a, *params), params)
+    a = xp.abs(wide) if op.odd else wide
+    y = op.penalty_formula(xp, a, *params)
+    y = _in_domain(op, xp, xp.where(a == 0, xp.zeros_like(y), y), params)
     y = xp.where(xp.isnan(a), a, y)
     return xp.astype(y, xp.real(x).dtype if xp.isdtype(x.dtype, "complex floating") else x.dtype, copy=False)
 

@@ -10,6 +10,8 @@ them by exact differentiation (of pairs of a number and its slope), so that an o
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import threading
 from collections.abc import Callable
@@ -103,6 +105,57 @@ def _tanh(x: Any) -> Any:
     return _Jet(t, slope * (1 - t * t)) if isinstance(x, _Jet) else t
 
 
+def _lifted(function: Callable[[Any], Any], slope_of: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that takes jets, made of it and of its derivative by argument and value."""
+
+    def evaluate(x: Any) -> Any:
+        value, slope = _parts(x)
+        y = function(value)
+        return _Jet(y, slope * slope_of(value, y) if slope else slope) if isinstance(x, _Jet) else y
+
+    return evaluate
+
+
+_exp = _lifted(mpmath.exp, lambda x, y: y)
+_log = _lifted(mpmath.log, lambda x, y: 1 / x)
+_sqrt = _lifted(mpmath.sqrt, lambda x, y: 1 / (2 * y))
+
+
+def _power(x: Any, exponent: Any) -> Any:
+    return _exp(exponent * _log(x))
+
+
+def _root(equation: Callable[..., Any], start: Any, *arguments: Any) -> Any:
+    """Solve ``equation(y, *arguments) = 0`` by Newton's method from the side from which it converges monotonically."""
+    numbers = [_parts(a)[0] for a in arguments]
+    y, step = start, mpmath.inf
+    while abs(step) > mpmath.ldexp(abs(y), -mpmath.mp.prec // 2 - 8):
+        f = equation(_Jet(y, mpmath.mpf(1)), *numbers)
+        step = f.value / f.slope
+        y = y - step
+    if not any(isinstance(a, _Jet) for a in arguments):
+        return y
+    slope = equation(_Jet(y, mpmath.mpf(0)), *arguments).slope
+    return _Jet(y, -slope / equation(_Jet(y, mpmath.mpf(1)), *numbers).slope)
+
+
+def _precisely(definition: Callable[..., Any]) -> Callable[..., Any]:
+    """Evaluate a definition in more digits: where two minima are nearly one, their objectives differ by far less."""
+
+    @functools.wraps(definition)
+    def evaluate(*arguments: Any) -> Any:
+        with mpmath.workprec(2 * mpmath.mp.prec + 600):
+            return definition(*arguments)
+
+    return evaluate
+
+
+def _of_either_sign(definition: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark the definition of an operator that is not odd, which is given at x of either sign."""
+    definition.of_either_sign = True  # type: ignore[attr-defined]
+    return definition
+
+
 def _tanhshrink(x: Any) -> Any:
     return x - _tanh(x)
 
@@ -129,6 +182,115 @@ def _garroteshrink(x: Any, lambd: Any) -> Any:
     return x - lambd * lambd / x if x > lambd else 0
 
 
+def _scadshrink(x: Any, lambd: Any, a: Any) -> Any:
+    if lambd == 0:
+        return x
+    if x <= 2 * lambd:
+        return x - lambd if x > lambd else 0
+    if a == mpmath.inf:
+        return x - lambd
+    return x if x >= a * lambd else ((a - 1) * x - a * lambd) / (a - 2)
+
+
+def _mcpshrink(x: Any, lambd: Any, gamma: Any) -> Any:
+    if lambd == 0:
+        return x
+    if x <= lambd or gamma == mpmath.inf:
+        return x - lambd if x > lambd else 0
+    return x if x >= gamma * lambd else gamma * (x - lambd) / (gamma - 1)
+
+
+@_precisely
+def _lpshrink(x: Any, lambd: Any, p: Any) -> Any:
+    if lambd == 0:
+        return x
+    if lambd == mpmath.inf or x == 0:
+        return 0
+    l, q = _parts(lambd)[0], 1 - _parts(p)[0]
+    if x <= (1 + q) / (2 * q) * (2 * l * q) ** (1 / (1 + q)) * (1 + mpmath.ldexp(1, -(mpmath.mp.prec // 2))):
+        return 0
+    if x == mpmath.inf:
+        return x
+    return _root(lambda y, x, lambd, p: y - x + lambd * p * _power(y, p - 1), _parts(x)[0], x, lambd, p)
+
+
+@_precisely
+def _logshrink(x: Any, lambd: Any, eps: Any) -> Any:
+    if lambd == mpmath.inf:
+        return 0
+    if lambd == 0 or eps == mpmath.inf or x == mpmath.inf:
+        return x
+    square = (x + eps) * (x + eps) - 4 * lambd
+    if square < 0:
+        return 0
+    y = (x - eps + _sqrt(square)) / 2 if square > 0 else (x - eps) / 2
+    a, l, e, z = (_parts(argument)[0] for argument in (x, lambd, eps, y))
+    return y if z > 0 and (z - a) ** 2 / 2 + l * mpmath.log(1 + z / e) < a * a / 2 else 0
+
+
+@_precisely
+def _cauchyshrink(x: Any, lambd: Any, gamma: Any) -> Any:
+    if lambd == mpmath.inf:
+        return 0
+    if lambd == 0 or gamma == mpmath.inf or x == mpmath.inf:
+        return x
+
+    def cubic(y: Any, x: Any, lambd: Any, gamma: Any) -> Any:
+        return (y - x) * (gamma * gamma + y * y) + 2 * lambd * y
+
+    a, l, g = (_parts(argument)[0] for argument in (x, lambd, gamma))
+    # Concave up to its inflection at a / 3, where its largest slope is that of a maximum if there is one, then convex.
+    rest = a * a - 3 * (g * g + 2 * l)
+    below = cubic(a / 3, a, l, g) > 0 or (rest > 0 and cubic((a - mpmath.sqrt(rest)) / 3, a, l, g) > 0)
+    roots = [_root(cubic, mpmath.mpf(0), x, lambd, gamma)] if below or a == 0 else []
+    roots += [_root(cubic, a, x, lambd, gamma)] if a > 0 and cubic(a / 3, a, l, g) <= 0 else []
+    return min(roots, key=lambda y: (_parts(y)[0] - a) ** 2 / 2 + l * mpmath.log(1 + (_parts(y)[0] / g) ** 2))
+
+
+def _hyperbolicshrink(x: Any, lambd: Any) -> Any:
+    if lambd > 0 and x <= lambd:
+        return 0
+    return x if lambd == 0 or x == mpmath.inf else _sqrt((x - lambd) * (x + lambd))
+
+
+def _sigmoidshrink(x: Any, lambd: Any, tau: Any) -> Any:
+    if tau == mpmath.inf:
+        return _hardshrink(x, lambd)
+    if x == mpmath.inf and tau > 0:
+        return x
+    rise = tau * (x - lambd) if tau > 0 or (x < mpmath.inf and lambd < mpmath.inf) else 0
+    # Beyond this nothing is left of it in any format, nor of its derivatives.
+    return 0 if rise < -1e5 else x / (1 + _exp(-rise if rise < 1e5 else mpmath.ninf))
+
+
+def _elasticnetshrink(x: Any, l1: Any, l2: Any) -> Any:
+    if (l1 > 0 and x <= l1) or l2 == mpmath.inf:
+        return 0
+    return (x - l1) / (1 + l2)
+
+
+def _hubershrink(x: Any, lambd: Any, delta: Any) -> Any:
+    if lambd == mpmath.inf:
+        return x if delta == 0 else 0
+    if delta == mpmath.inf or (delta > 0 and x <= delta * (1 + lambd)):
+        return x / (1 + lambd)
+    return x - lambd * delta
+
+
+def _shrink(x: Any, lambd: Any, bias: Any) -> Any:
+    return x - bias if x > lambd or lambd == 0 else 0
+
+
+@_of_either_sign
+def _threshold(x: Any, threshold: Any, value: Any) -> Any:
+    return x if x > threshold else value
+
+
+@_of_either_sign
+def _nonnegshrink(x: Any, lambd: Any) -> Any:
+    return x - lambd if x > lambd else 0
+
+
 DEFINITIONS: dict[str, Callable[..., Any]] = {
     "tanhshrink": _tanhshrink,
     "softshrink": _softshrink,
@@ -136,7 +298,7 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
     "firmshrink": _firmshrink,
     "garroteshrink": _garroteshrink,
 }
-"""Every operator at x >= 0 as in its docstring, ``definition(x, *params)``, of mpmath numbers.
+"""Every operator as in its docstring, ``definition(x, *params)``, of mpmath numbers; at x >= 0 if it is odd.
 
 At a knot a definition takes the branch whose derivative the library promises there: 0 at the threshold, 1 from the
 upper threshold on, and 1 everywhere, also at 0, where a threshold of 0 makes the operator the identity.
@@ -181,7 +343,7 @@ def reference(operator: Any, x: Any, *params: Any, which: str = "value", digits:
 
     Notes
     -----
-    Operators are odd, and so are their derivatives with respect to parameters (0 at ``x = 0``). Where the operator has
+    An operator that is odd has derivatives with respect to parameters that are (0 at ``x = 0``). Where the operator has
     a knot the derivative is the one that the library promises: 0 at the threshold, 1 at the upper threshold, and 1 for
     a threshold of 0. NaN in `x` gives NaN. An mpmath zero has no sign: results of an operator have that of `x`.
 
@@ -216,8 +378,7 @@ def reference(operator: Any, x: Any, *params: Any, which: str = "value", digits:
 
 
 def _parameter_names(definition: Callable[..., Any]) -> tuple[str, ...]:
-    code = definition.__code__
-    return code.co_varnames[1 : code.co_argcount]
+    return tuple(inspect.signature(definition).parameters)[1:]
 
 
 def _objects(numbers: Any) -> Any:
@@ -253,13 +414,14 @@ def _evaluate(definition: Callable[..., Any], arguments: list[Any], moving: int,
     # Below every digit of every argument, thrice: x - tanh(x) is of the order x^3.
     precision = math.ceil(digits * math.log2(10)) + 3 * (max(sizes) - min(sizes)) + 160
     with mpmath.workprec(precision):
-        numbers = [abs(x), *params]
+        sign = 1 if getattr(definition, "of_either_sign", False) else mpmath.sign(x)
+        numbers = [x * sign, *params]
         if moving < 0:
             y = mpmath.mpf(definition(*numbers))
-            return -y if x < 0 else y
+            return -y if sign < 0 else y
         numbers = [_Jet(a, mpmath.mpf(k == moving)) for k, a in enumerate(numbers)]
         slope = _parts(definition(*numbers))[1]
-        return slope * mpmath.sign(x) if moving else slope
+        return slope * sign if moving else slope
 
 
 def rounded(numbers: Any, dtype: Any) -> Any:

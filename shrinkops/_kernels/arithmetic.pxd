@@ -19,6 +19,7 @@ cdef extern from *:
     uint64_t as_bits "shrinkops_bits" (double x) noexcept nogil
     double as_double "shrinkops_double" (uint64_t bits) noexcept nogil
     double c_fma "fma" (double x, double y, double z) noexcept nogil
+    double c_sqrt "sqrt" (double x) noexcept nogil
     float c_fabsf "fabsf" (float x) noexcept nogil
     double c_fabs "fabs" (double x) noexcept nogil
     float c_copysignf "copysignf" (float x, float sign) noexcept nogil
@@ -38,6 +39,11 @@ cdef inline real copy_sign(real x, real sign) noexcept nogil:
         return c_copysignf(x, sign)
     else:
         return c_copysign(x, sign)
+
+
+cdef inline real maximum(real x, real limit) noexcept nogil:
+    """max(x, limit); the limit where x is NaN."""
+    return x if x > limit else limit
 
 
 cdef inline real minimum(real x, real limit) noexcept nogil:

@@ -10,6 +10,9 @@ cdef enum:
     DOUBLE = 1
     HALF = 2      # float16
     BRAIN = 3     # bfloat16
+    COMPLEX64 = 4
+    COMPLEX128 = 5
+    KINDS = 6
     NONE = -1
 
 

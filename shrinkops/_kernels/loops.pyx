@@ -5,8 +5,9 @@ a) evaluate() is the loop: one operator over one block, its body inlined from op
    every operator, type and instruction set level; LEVEL picks a level when the module is imported.
 b) dense() runs it over contiguous arrays, blocks shared among threads by prange. tiled() runs it over any other
    layout: each operand of a small tile is used where it lies if it is contiguous there, and gathered otherwise, so that
-   strides, broadcast parameters and 16-bit types meet the same loop.
-c) A Kernel holds the loops of one operator. KERNELS has one for each.
+   strides, broadcast parameters, 16-bit types and complex numbers meet the same loop.
+c) run_polar() runs evaluate() over the magnitudes of complex numbers. What is analytic has a loop of its own.
+d) A Kernel holds the loops of one operator. KERNELS has one for each.
 
 Results are the same bits whatever the layout, position, block, thread count and level (float64 tanhshrink at the
 baseline level, which has no fused multiply-add, excepted), because every element goes through the same scalar formula.
@@ -14,7 +15,7 @@ baseline level, which has no fused multiply-add, excepted), because every elemen
 
 cimport numpy as cnp
 from cython.parallel cimport prange
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy
 
 import os
@@ -23,84 +24,23 @@ import numpy as np
 
 from .._checks import check_out, check_threads, usable_processors
 from .arithmetic cimport real
-from .half cimport BRAIN, DOUBLE, FLOAT, HALF, NONE, narrow, widen
-from .operators cimport Firmshrink, Garroteshrink, Hardshrink, Op, Softshrink, Tanhshrink, pull, value
+from .half cimport BRAIN, COMPLEX64, COMPLEX128, DOUBLE, FLOAT, HALF, KINDS, NONE, narrow, widen
+from .layout cimport (
+    BLOCK, MAX_OPERANDS, MAX_PARAMETERS, VALUE, Plan, add_operand, gather, lay_out, loop_t, narrow_t, polar_loop_t,
+    real_kind, scatter, widen_t,
+)
+from .operators cimport (
+    Analytic, Constants, Firmshrink, Garroteshrink, Hardshrink, Op, Softshrink, Tanhshrink, constants, heavy,
+    plane_derivative, plane_value, pull, value,
+)
+from .pairs cimport pair
+from .platform cimport (
+    BASELINE_FMA, COMPILER, LEVELS, OPENMP, best_level, forked, omp_get_max_threads, v2_void, v3_void, v4_void,
+    watch_forks,
+)
+from .polar cimport Polar, direction, polar, pull_at, ratio, shrunk
 
 cnp.import_array()
-
-cdef extern from *:
-    """
-    #ifdef _OPENMP
-      #include <omp.h>
-      #define shrinkops_openmp 1
-    #else
-      #define shrinkops_openmp 0
-      #define omp_get_max_threads() 1
-    #endif
-
-    /* A loop is the same text three times over; the type that it returns says for which instructions to compile it. */
-    #if defined(__x86_64__) && defined(__GNUC__)
-      #define shrinkops_levels 3
-      #ifdef __clang__
-        #define SHRINKOPS_WIDE
-      #else
-        #define SHRINKOPS_WIDE ",prefer-vector-width=512"
-      #endif
-      #define shrinkops_v2 __attribute__((target("arch=x86-64-v2"), flatten)) void
-      #define shrinkops_v3 __attribute__((target("arch=x86-64-v3"), flatten)) void
-      #define shrinkops_v4 __attribute__((target("arch=x86-64-v4" SHRINKOPS_WIDE), flatten)) void
-      static int shrinkops_best_level(void) {
-        __builtin_cpu_init();
-        if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt")) return -1;
-        if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi")
-            || !__builtin_cpu_supports("bmi2")) return 0;
-        if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw")
-            || !__builtin_cpu_supports("avx512cd") || !__builtin_cpu_supports("avx512dq")
-            || !__builtin_cpu_supports("avx512vl")) return 1;
-        return 2;
-      }
-    #else
-      #define shrinkops_levels 1
-      #define shrinkops_v2 void
-      #define shrinkops_v3 void
-      #define shrinkops_v4 void
-      static int shrinkops_best_level(void) { return 0; }
-    #endif
-    #if defined(__aarch64__) || defined(__FMA__)
-      #define shrinkops_baseline_fma 1
-    #else
-      #define shrinkops_baseline_fma 0
-    #endif
-
-    /* libgomp hangs in a child forked after its parent had entered a parallel region. The child runs serial. */
-    static int shrinkops_forked = 0;
-    #ifdef _WIN32
-      static int shrinkops_watch_forks(void) { return 0; }
-    #else
-      #include <pthread.h>
-      static void shrinkops_in_child(void) { shrinkops_forked = 1; }
-      static int shrinkops_watch_forks(void) { return pthread_atfork(0, 0, shrinkops_in_child); }
-    #endif
-
-    #if defined(__clang__)
-      #define shrinkops_compiler "clang " __clang_version__
-    #elif defined(__GNUC__)
-      #define shrinkops_compiler "gcc " __VERSION__
-    #else
-      #define shrinkops_compiler "unknown"
-    #endif
-    """
-    ctypedef void v2_void "shrinkops_v2"
-    ctypedef void v3_void "shrinkops_v3"
-    ctypedef void v4_void "shrinkops_v4"
-    const int LEVELS "shrinkops_levels"
-    const int BASELINE_FMA "shrinkops_baseline_fma"
-    const int OPENMP "shrinkops_openmp"
-    const char *COMPILER "shrinkops_compiler"
-    int best_level "shrinkops_best_level" () noexcept nogil
-    int forked "shrinkops_forked"
-    int watch_forks "shrinkops_watch_forks" () noexcept nogil
-    int omp_get_max_threads() noexcept nogil
 
 cdef extern from "numpy/arrayobject.h":
     object PyArray_NewLikeArray(cnp.ndarray prototype, cnp.NPY_ORDER order, void *dtype, int subok)
@@ -108,23 +48,6 @@ cdef extern from "numpy/arrayobject.h":
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The loop
-
-# Elements of a block: two blocks and what a tile gathers stay in the first-level cache.
-cdef enum:
-    BLOCK = 512
-    SHARE = 8192      # of a contiguous array, to a thread
-    MAX_PARAMETERS = 4
-    MAX_OPERANDS = 7    # out, x, g and the parameters
-    MAX_DIMENSIONS = 64
-    VALUE = -1    # which function of an operator: this, or the number of a derivative
-
-# What a loop needs to know: the operator's struct, whether its parameters are arrays, which function of it (VALUE, or
-# the number of the derivative to pull back), the operands (x, g, then the parameters where they are arrays), the
-# output, and n.
-ctypedef void (*loop_t)(
-    const double *scalars, bint arrays, int which, const char **operands, char *out, Py_ssize_t n,
-) noexcept nogil
-
 
 cdef inline Op element(Op op, const real **operands, Py_ssize_t i) noexcept nogil:
     """The operator with the i-th element of each parameter."""
@@ -134,17 +57,25 @@ cdef inline Op element(Op op, const real **operands, Py_ssize_t i) noexcept nogi
     return op
 
 
-cdef inline void evaluate(
-    Op op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n, bint odd, bint fma,
+cdef void settle_doubt(
+    loop_t odd_loop, const double *scalars, bint arrays, int which, const float **operands, float *y, Py_ssize_t n,
+    int parameters,
 ) noexcept nogil:
-    """The loop; odd: doubles that are to be rounded once more, exactly."""
-    cdef uint32_t doubt = 0
-    # Where parameters are arrays, the loop that settles all doubt at once is the one that compilers vectorise.
-    cdef bint settled = odd or (arrays and real is float)
-    if not settled:
-        run(op, arrays, which, operands, y, n, fma, &doubt)
-    if settled or doubt:
-        run(op, arrays, which, operands, y, n, fma, NULL)
+    """The block again, in double and with low parts; rounded to odd there, results are the nearest floats."""
+    cdef double wide[MAX_OPERANDS][BLOCK]
+    cdef const double *rows[MAX_OPERANDS]
+    cdef Py_ssize_t start = 0, m, i
+    cdef int j, used = 2 + (parameters if arrays else 0)
+    while start < n:
+        m = min(<Py_ssize_t> BLOCK, n - start)
+        for j in range(used):
+            rows[j] = wide[1 + j]
+            for i in range(m):
+                wide[1 + j][i] = operands[j][start + i]
+        odd_loop(scalars, arrays, which, <const char **> rows, <char *> &wide[0][0], m)
+        for i in range(m):
+            y[start + i] = <float> wide[0][i]
+        start += m
 
 
 cdef inline void run(
@@ -154,78 +85,258 @@ cdef inline void run(
     cdef const real *g = operands[1]
     cdef uint32_t mark = 0
     cdef uint32_t *marks = NULL if doubt == NULL else &mark    # a local number can stay in a register
+    cdef Constants c = constants(op, <real> 0, fma)
     cdef Py_ssize_t i
     if arrays:
         if which == VALUE:
             for i in range(n):
-                y[i] = value(element(op, operands, i), x[i], fma, marks)
+                op = element(op, operands, i)
+                y[i] = value(op, constants(op, <real> 0, fma), x[i], fma, marks)
+        elif heavy(op):
+            for i in range(n):
+                op = element(op, operands, i)
+                y[i] = pull(op, constants(op, <real> 0, fma), which, g[i], x[i], fma, marks)
         elif which == 0:
             for i in range(n):
-                y[i] = pull(element(op, operands, i), 0, g[i], x[i], fma, marks)
+                op = element(op, operands, i)
+                y[i] = pull(op, constants(op, <real> 0, fma), 0, g[i], x[i], fma, marks)
         elif which == 1:
             for i in range(n):
-                y[i] = pull(element(op, operands, i), 1, g[i], x[i], fma, marks)
+                op = element(op, operands, i)
+                y[i] = pull(op, constants(op, <real> 0, fma), 1, g[i], x[i], fma, marks)
         else:
             for i in range(n):
-                y[i] = pull(element(op, operands, i), 2, g[i], x[i], fma, marks)
+                op = element(op, operands, i)
+                y[i] = pull(op, constants(op, <real> 0, fma), 2, g[i], x[i], fma, marks)
     elif which == VALUE:
         for i in range(n):
-            y[i] = value(op, x[i], fma, marks)
+            y[i] = value(op, c, x[i], fma, marks)
+    elif heavy(op):
+        for i in range(n):
+            y[i] = pull(op, c, which, g[i], x[i], fma, marks)
     elif which == 0:
         for i in range(n):
-            y[i] = pull(op, 0, g[i], x[i], fma, marks)
+            y[i] = pull(op, c, 0, g[i], x[i], fma, marks)
     elif which == 1:
         for i in range(n):
-            y[i] = pull(op, 1, g[i], x[i], fma, marks)
+            y[i] = pull(op, c, 1, g[i], x[i], fma, marks)
     else:
         for i in range(n):
-            y[i] = pull(op, 2, g[i], x[i], fma, marks)
+            y[i] = pull(op, c, 2, g[i], x[i], fma, marks)
     if doubt != NULL:
         doubt[0] = mark
-
-
-cdef v2_void loop_v2(
-    const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
-) noexcept nogil:
-    evaluate(op[0], arrays, which, operands, y, n, False, BASELINE_FMA)
 
 
 cdef v2_void odd_loop_v2(
     const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n,
 ) noexcept nogil:
-    evaluate(op[0], arrays, which, operands, y, n, True, BASELINE_FMA)
+    run(op[0], arrays, which, operands, y, n, BASELINE_FMA, NULL)
 
 
-cdef v3_void loop_v3(
+cdef v2_void loop_v2(
     const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
 ) noexcept nogil:
-    evaluate(op[0], arrays, which, operands, y, n, False, True)
+    cdef uint32_t doubt = 0
+    run(op[0], arrays, which, operands, y, n, BASELINE_FMA, &doubt)
+    if real is float:
+        if doubt:
+            settle_doubt(<loop_t> <void *> odd_loop_v2[Op], <const double *> op, arrays, which, operands, y, n,
+                         sizeof(Op) // sizeof(double))
 
 
 cdef v3_void odd_loop_v3(
     const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n,
 ) noexcept nogil:
-    evaluate(op[0], arrays, which, operands, y, n, True, True)
+    run(op[0], arrays, which, operands, y, n, True, NULL)
 
 
-cdef v4_void loop_v4(
+cdef v3_void loop_v3(
     const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
 ) noexcept nogil:
-    evaluate(op[0], arrays, which, operands, y, n, False, True)
+    cdef uint32_t doubt = 0
+    run(op[0], arrays, which, operands, y, n, True, &doubt)
+    if real is float:
+        if doubt:
+            settle_doubt(<loop_t> <void *> odd_loop_v3[Op], <const double *> op, arrays, which, operands, y, n,
+                         sizeof(Op) // sizeof(double))
 
 
 cdef v4_void odd_loop_v4(
     const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n,
 ) noexcept nogil:
-    evaluate(op[0], arrays, which, operands, y, n, True, True)
+    run(op[0], arrays, which, operands, y, n, True, NULL)
+
+
+cdef v4_void loop_v4(
+    const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
+) noexcept nogil:
+    cdef uint32_t doubt = 0
+    run(op[0], arrays, which, operands, y, n, True, &doubt)
+    if real is float:
+        if doubt:
+            settle_doubt(<loop_t> <void *> odd_loop_v4[Op], <const double *> op, arrays, which, operands, y, n,
+                         sizeof(Op) // sizeof(double))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Complex numbers
+
+# What a derivative is multiplied by where it is not to be multiplied.
+ONES = (np.ones(BLOCK, np.float32), np.ones(BLOCK, np.float64))
+cdef const char *UNITS = cnp.PyArray_BYTES(ONES[DOUBLE])
+
+cdef inline void run_polar(
+    loop_t loop, const double *scalars, bint arrays, int which, const char **operands, real *out, Py_ssize_t n,
+    bint fma,
+) noexcept nogil:
+    """What the loop makes of the magnitudes, turned to where the numbers point."""
+    cdef const real *x = <const real *> operands[0]
+    cdef const real *g = <const real *> operands[1]
+    cdef double a[BLOCK]
+    cdef double low[BLOCK]
+    cdef double inverse[BLOCK]
+    cdef double y[BLOCK]
+    cdef double slope[BLOCK]
+    cdef const char *inner[MAX_OPERANDS]
+    cdef Polar at
+    cdef pair p
+    cdef Py_ssize_t i
+    for i in range(2, MAX_OPERANDS if arrays else 2):
+        inner[i] = operands[i]
+    inner[0] = <const char *> a
+    inner[1] = UNITS
+    for i in range(n):
+        at = polar(x[2 * i], x[2 * i + 1], fma)
+        a[i] = at.a
+        low[i] = at.low
+        inverse[i] = at.inverse
+    if which <= 0:
+        loop(scalars, arrays, VALUE, inner, <char *> y, n)
+    loop(scalars, arrays, max(which, 0), inner, <char *> slope, n)
+    # What is stored by twos is computed before: both loops vectorise, and one that does both does not.
+    if which == VALUE:
+        for i in range(n):
+            p = ratio(x[2 * i], x[2 * i + 1], Polar(a[i], low[i], inverse[i]), y[i], slope[i], fma)
+            y[i] = p[0]
+            slope[i] = p[1]
+        for i in range(n):
+            out[2 * i] = shrunk(x[2 * i], y[i], slope[i], fma)
+            out[2 * i + 1] = shrunk(x[2 * i + 1], y[i], slope[i], fma)
+        return
+    if which > 0 and g != NULL:    # real
+        for i in range(n):
+            p = direction(x[2 * i], x[2 * i + 1], Polar(a[i], low[i], inverse[i]))
+            out[i] = <real> ((g[2 * i] * p[0] + g[2 * i + 1] * p[1]) * slope[i])
+        return
+    if which > 0:
+        for i in range(n):
+            p = direction(x[2 * i], x[2 * i + 1], Polar(a[i], low[i], inverse[i]))
+            y[i] = slope[i] * p[0]
+            slope[i] = slope[i] * p[1]
+    elif g == NULL:
+        for i in range(n):
+            p = pull_at(x[2 * i], x[2 * i + 1], Polar(a[i], low[i], inverse[i]), y[i], slope[i], 1, 0, fma)
+            y[i] = p[0]
+            slope[i] = p[1]
+    else:
+        for i in range(n):
+            at = Polar(a[i], low[i], inverse[i])
+            p = pull_at(x[2 * i], x[2 * i + 1], at, y[i], slope[i], g[2 * i], g[2 * i + 1], fma)
+            y[i] = p[0]
+            slope[i] = p[1]
+    for i in range(n):
+        out[2 * i] = <real> y[i]
+        out[2 * i + 1] = <real> slope[i]
+
+
+cdef inline void run_analytic(
+    Analytic op, int which, const real **operands, real *out, Py_ssize_t n, uint32_t *doubt,
+) noexcept nogil:
+    cdef const real *x = operands[0]
+    cdef const real *g = operands[1]
+    cdef uint32_t mark = 0
+    cdef uint32_t *marks = NULL if doubt == NULL else &mark
+    cdef pair p
+    cdef Py_ssize_t i
+    if which == VALUE:
+        for i in range(n):
+            p = plane_value(op, x[2 * i], x[2 * i + 1], marks)
+            out[2 * i] = <real> p[0]
+            out[2 * i + 1] = <real> p[1]
+    elif g == NULL:
+        for i in range(n):
+            p = plane_derivative(op, x[2 * i], x[2 * i + 1], marks)
+            out[2 * i] = <real> p[0]
+            out[2 * i + 1] = <real> p[1]
+    else:
+        for i in range(n):    # the conjugate
+            p = plane_derivative(op, x[2 * i], x[2 * i + 1], marks)
+            out[2 * i] = <real> (g[2 * i] * p[0] + g[2 * i + 1] * p[1])
+            out[2 * i + 1] = <real> (g[2 * i + 1] * p[0] - g[2 * i] * p[1])
+    if doubt != NULL:
+        doubt[0] = mark
+
+
+cdef inline void evaluate_analytic(
+    Analytic op, int which, const real **operands, real *out, Py_ssize_t n,
+) noexcept nogil:
+    cdef uint32_t doubt = 0
+    run_analytic(op, which, operands, out, n, &doubt)
+    if doubt:
+        run_analytic(op, which, operands, out, n, NULL)
+
+
+cdef v2_void polar_v2(
+    loop_t loop, const double *scalars, bint arrays, int which, const char **operands, real *out, Py_ssize_t n,
+) noexcept nogil:
+    run_polar(loop, scalars, arrays, which, operands, out, n, BASELINE_FMA)
+
+
+cdef v3_void polar_v3(
+    loop_t loop, const double *scalars, bint arrays, int which, const char **operands, real *out, Py_ssize_t n,
+) noexcept nogil:
+    run_polar(loop, scalars, arrays, which, operands, out, n, True)
+
+
+cdef v4_void polar_v4(
+    loop_t loop, const double *scalars, bint arrays, int which, const char **operands, real *out, Py_ssize_t n,
+) noexcept nogil:
+    run_polar(loop, scalars, arrays, which, operands, out, n, True)
+
+
+cdef v2_void analytic_v2(
+    const Analytic *op, bint arrays, int which, const real **operands, real *out, Py_ssize_t n,
+) noexcept nogil:
+    evaluate_analytic(op[0], which, operands, out, n)
+
+
+cdef v3_void analytic_v3(
+    const Analytic *op, bint arrays, int which, const real **operands, real *out, Py_ssize_t n,
+) noexcept nogil:
+    evaluate_analytic(op[0], which, operands, out, n)
+
+
+cdef v4_void analytic_v4(
+    const Analytic *op, bint arrays, int which, const real **operands, real *out, Py_ssize_t n,
+) noexcept nogil:
+    evaluate_analytic(op[0], which, operands, out, n)
+
+
+cdef polar_loop_t *POLAR64 = [
+    <polar_loop_t> <void *> polar_v2[float], <polar_loop_t> <void *> polar_v3[float],
+    <polar_loop_t> <void *> polar_v4[float],
+]
+cdef polar_loop_t *POLAR128 = [
+    <polar_loop_t> <void *> polar_v2[double], <polar_loop_t> <void *> polar_v3[double],
+    <polar_loop_t> <void *> polar_v4[double],
+]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Blocks of contiguous arrays
 
-# What a derivative is multiplied by where it is not to be multiplied.
-ONES = (np.ones(BLOCK, np.float32), np.ones(BLOCK, np.float64))
-
+cdef enum:
+    SHARE = 8192    # elements to a thread at a time
 
 cdef inline void block_of(
     loop_t loop, const double *scalars, int which, const char *x, const char *g, char *y, Py_ssize_t n,
@@ -264,33 +375,34 @@ cdef void dense(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# 16-bit types: two bytes in, double inside, rounded once
+# Types that are computed with as doubles: 16-bit types, and the floats that come with complex64; rounded once
 
-ctypedef void (*widen_t)(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil
-ctypedef void (*narrow_t)(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil
 ctypedef void (*table_pull_t)(
     const double *table, const uint16_t *x, const uint16_t *g, uint16_t *y, Py_ssize_t n, int kind,
 ) noexcept nogil
 
 
-cdef inline void widen_all(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef inline void widen_all(const char *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
     cdef Py_ssize_t i
     if kind == HALF:
         for i in range(n):
-            target[i] = widen(source[i], HALF)
+            target[i] = widen((<const uint16_t *> source)[i], HALF)
+    elif kind == BRAIN:
+        for i in range(n):
+            target[i] = widen((<const uint16_t *> source)[i], BRAIN)
     else:
         for i in range(n):
-            target[i] = widen(source[i], BRAIN)
+            target[i] = (<const float *> source)[i]
 
 
-cdef inline void narrow_all(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef inline void narrow_all(const double *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
     cdef Py_ssize_t i
     if kind == HALF:
         for i in range(n):
-            target[i] = narrow(source[i], HALF)
+            (<uint16_t *> target)[i] = narrow(source[i], HALF)
     else:
         for i in range(n):
-            target[i] = narrow(source[i], BRAIN)
+            (<uint16_t *> target)[i] = narrow(source[i], BRAIN)
 
 
 cdef inline void table_pull(
@@ -306,27 +418,27 @@ cdef inline void table_pull(
             y[i] = narrow(widen(g[i], BRAIN) * table[x[i]], BRAIN)
 
 
-cdef v2_void widen_v2(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef v2_void widen_v2(const char *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
     widen_all(source, target, n, kind)
 
 
-cdef v3_void widen_v3(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef v3_void widen_v3(const char *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
     widen_all(source, target, n, kind)
 
 
-cdef v4_void widen_v4(const uint16_t *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef v4_void widen_v4(const char *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
     widen_all(source, target, n, kind)
 
 
-cdef v2_void narrow_v2(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef v2_void narrow_v2(const double *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
     narrow_all(source, target, n, kind)
 
 
-cdef v3_void narrow_v3(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef v3_void narrow_v3(const double *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
     narrow_all(source, target, n, kind)
 
 
-cdef v4_void narrow_v4(const double *source, uint16_t *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef v4_void narrow_v4(const double *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
     narrow_all(source, target, n, kind)
 
 
@@ -378,93 +490,30 @@ cdef void look_up_pull(
 # ---------------------------------------------------------------------------------------------------------------------
 # Tiles of any other layout
 
-cdef struct Operand:
-    char *data
-    Py_ssize_t strides[MAX_DIMENSIONS + 1]    # and one to put an axis aside
-
-cdef struct Plan:
-    # out, x, g and the parameters, over one shape; the last two axes are cut into tiles of rows x columns.
-    int kind, operands, dimensions
-    Py_ssize_t shape[MAX_DIMENSIONS + 1]
-    Operand operand[MAX_OPERANDS]
-    Py_ssize_t rows, columns, tiles
-    widen_t widen
-    narrow_t narrow
-
-
-cdef inline void gather(
-    char *target, const char *source, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row, Py_ssize_t column,
-    Py_ssize_t itemsize,
-) noexcept nogil:
-    """Copy a tile with these strides, in bytes, into contiguous memory."""
-    cdef Py_ssize_t i
-    for i in range(rows):
-        if itemsize == 4:
-            gather_row(<uint32_t *> target + i * columns, source + i * row, columns, column)
-        elif itemsize == 8:
-            gather_row(<uint64_t *> target + i * columns, source + i * row, columns, column)
-        else:
-            gather_row(<uint16_t *> target + i * columns, source + i * row, columns, column)
-
-
-ctypedef fused word:
-    uint16_t
-    uint32_t
-    uint64_t
-
-
-cdef inline void gather_row(word *target, const char *source, Py_ssize_t n, Py_ssize_t stride) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef const word *items = <const word *> source
-    if stride == sizeof(word):
-        memcpy(target, source, n * sizeof(word))
-    elif stride == 0:
-        for j in range(n):
-            target[j] = items[0]
-    elif stride == 2 * <Py_ssize_t> sizeof(word):    # a constant stride vectorises
-        for j in range(n):
-            target[j] = items[2 * j]
-    elif stride == -<Py_ssize_t> sizeof(word):
-        for j in range(n):
-            target[j] = items[-j]
+cdef inline void run_plan(const Plan *plan, const char **operands, char *out, Py_ssize_t n) noexcept nogil:
+    """The loop over one tile."""
+    if plan.polar == NULL:
+        plan.loop(plan.scalars, plan.arrays, plan.which, operands, out, n)
     else:
-        for j in range(n):
-            target[j] = (<const word *> (source + j * stride))[0]
+        plan.polar(plan.loop, plan.scalars, plan.arrays, plan.which, operands, out, n)
 
 
-cdef inline void scatter(
-    char *target, const char *source, Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t row, Py_ssize_t column,
-    Py_ssize_t itemsize,
-) noexcept nogil:
-    cdef Py_ssize_t i, j
-    for i in range(rows):
-        for j in range(columns):
-            if itemsize == 4:
-                (<uint32_t *> (target + i * row + j * column))[0] = (<const uint32_t *> source)[i * columns + j]
-            elif itemsize == 8:
-                (<uint64_t *> (target + i * row + j * column))[0] = (<const uint64_t *> source)[i * columns + j]
-            else:
-                (<uint16_t *> (target + i * row + j * column))[0] = (<const uint16_t *> source)[i * columns + j]
-
-
-cdef void tiles(
-    const Plan *plan, loop_t loop, const double *scalars, bint arrays, int which, Py_ssize_t first, Py_ssize_t last,
-) noexcept nogil:
+cdef void tiles(const Plan *plan, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     """The tiles from first to last, in order."""
     cdef double buffers[MAX_OPERANDS][BLOCK]
-    cdef uint16_t narrow_buffer[BLOCK]
+    cdef float narrow_buffer[BLOCK]
     cdef const char *held[MAX_OPERANDS]       # what a buffer holds, if it may be used again
     cdef Py_ssize_t held_rows[MAX_OPERANDS]
     cdef Py_ssize_t held_columns[MAX_OPERANDS]
     cdef const char *operands[MAX_OPERANDS]
     cdef char *here[MAX_OPERANDS]
-    cdef bint sixteen = plan.kind >= HALF, direct
-    cdef Py_ssize_t itemsize = 2 if sixteen else (4 if plan.kind == FLOAT else 8)
+    cdef bint direct, widened
+    cdef Py_ssize_t itemsize
     cdef int d = plan.dimensions, j, axis
     cdef Py_ssize_t r = plan.shape[d - 2], c = plan.shape[d - 1], rows, columns, tile, index, rest, row, column
     cdef char *source
     for j in range(MAX_OPERANDS):
-        held[j] = NULL
+        held[j] = operands[j] = NULL
     for tile in range(first, last):
         rest = tile
         index = (rest % ((c + plan.columns - 1) // plan.columns)) * plan.columns
@@ -485,19 +534,21 @@ cdef void tiles(
         for j in range(1, plan.operands):
             row = plan.operand[j].strides[d - 2]
             column = plan.operand[j].strides[d - 1]
+            itemsize = plan.operand[j].itemsize
+            widened = plan.operand[j].widened
             direct = column == itemsize and (rows == 1 or row == columns * itemsize) and here[j] != here[0]
-            if direct and not sixteen:
+            if direct and not widened or here[j] == NULL:
                 operands[j - 1] = here[j]
                 continue
             operands[j - 1] = <const char *> buffers[j]
             if held[j] == here[j] and held_rows[j] == rows and held_columns[j] == columns:
                 continue
             source = here[j]
-            if sixteen:
+            if widened:
                 if not direct:
-                    gather(<char *> narrow_buffer, source, rows, columns, row, column, 2)
+                    gather(<char *> narrow_buffer, source, rows, columns, row, column, itemsize)
                     source = <char *> narrow_buffer
-                plan.widen(<const uint16_t *> source, buffers[j], rows * columns, plan.kind)
+                plan.widen(source, buffers[j], rows * columns, plan.operand[j].kind)
             else:
                 gather(<char *> buffers[j], source, rows, columns, row, column, itemsize)
             held[j] = here[j]    # a broadcast operand comes again
@@ -505,26 +556,23 @@ cdef void tiles(
             held_columns[j] = columns
         row = plan.operand[0].strides[d - 2]
         column = plan.operand[0].strides[d - 1]
+        itemsize = plan.operand[0].itemsize
         direct = column == itemsize and (rows == 1 or row == columns * itemsize)
-        if sixteen:
-            loop(scalars, arrays, which, operands, <char *> buffers[0], rows * columns)
+        if plan.operand[0].widened:
+            run_plan(plan, operands, <char *> buffers[0], rows * columns)
             source = here[0] if direct else <char *> narrow_buffer
-            plan.narrow(buffers[0], <uint16_t *> source, rows * columns, plan.kind)
-            if not direct:
-                scatter(here[0], source, rows, columns, row, column, 2)
-        elif direct:
-            loop(scalars, arrays, which, operands, here[0], rows * columns)
+            plan.narrow(buffers[0], source, rows * columns, plan.operand[0].kind)
         else:
-            loop(scalars, arrays, which, operands, <char *> buffers[0], rows * columns)
-            scatter(here[0], <const char *> buffers[0], rows, columns, row, column, itemsize)
+            source = here[0] if direct else <char *> buffers[0]
+            run_plan(plan, operands, source, rows * columns)
+        if not direct:
+            scatter(here[0], source, rows, columns, row, column, itemsize)
 
 
-cdef void tiled(
-    const Plan *plan, loop_t loop, const double *scalars, bint arrays, int which, int threads,
-) noexcept nogil:
+cdef void tiled(const Plan *plan, int threads) noexcept nogil:
     cdef int t
     for t in prange(threads, schedule="static", num_threads=threads, use_threads_if=threads > 1):
-        tiles(plan, loop, scalars, arrays, which, plan.tiles * t // threads, plan.tiles * (t + 1) // threads)
+        tiles(plan, plan.tiles * t // threads, plan.tiles * (t + 1) // threads)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -657,24 +705,29 @@ cdef class Kernel:
     x, g, out and the parameters that are arrays have one type: float32, float64, float16, or uint16 that holds the bits
     of bfloat16 (brain=True). Scalar parameters are Python floats, at least 0, not NaN. which=0 gives g times the
     derivative with respect to x, which=k with respect to the k-th parameter; without g, the derivative itself.
+
+    x, g and out may also be complex64 or complex128, and parameters then are float32 or float64; g times the derivative
+    with respect to a parameter is then real. An array of another type gives NotImplemented.
     """
-    cdef loop_t loops[3][3]    # by level, and FLOAT, DOUBLE or a double for 16 bits
+    cdef loop_t loops[3][KINDS]    # by level and type; for 16 bits, and for complex magnitudes, on doubles
+    cdef bint analytic
     cdef dict tables
 
     def __call__(self, cnp.ndarray x, tuple params=(), out=None, int which=VALUE, g=None, bint brain=False):
         cdef int kind = kind_of(x, brain)
-        if kind == NONE:
+        if kind == NONE or self.loops[LEVEL][kind] == NULL:
             return NotImplemented
         cdef double scalars[MAX_PARAMETERS]
         cdef bint arrays = False
         cdef int k = 0
         for parameter in params:
             if type(parameter) is float:
-                scalars[k] = rounded(parameter, kind)
+                scalars[k] = rounded(parameter, real_kind(kind))
             else:
                 arrays = True
             k += 1
         cdef bint plain = not arrays and cnp.PyArray_ISONESEGMENT(x) and cnp.PyArray_ISBEHAVED_RO(x)
+        plain = plain and not (kind >= COMPLEX64 and which > 0)
         if not plain or not (g is None or alike(x, g)) or not (out is None or alike(x, out)):
             return self.general(x, params, out, which, g, kind, scalars, arrays)
         cdef cnp.ndarray y = out if out is not None else PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
@@ -688,13 +741,15 @@ cdef class Kernel:
     ) except -1:
         """Arrays of one layout without gaps, and scalar parameters."""
         cdef Py_ssize_t n = cnp.PyArray_SIZE(x)
-        cdef loop_t loop = self.loops[LEVEL][min(kind, 2)]
+        cdef loop_t loop = self.loops[LEVEL][kind]
         cdef int threads = threads_for(n)
         cdef char *data = cnp.PyArray_BYTES(x)
         cdef char *target = cnp.PyArray_BYTES(y)
         cdef const uint16_t[::1] table, x16, g16
         cdef const double[::1] slopes
         cdef uint16_t[::1] y16
+        if kind >= COMPLEX64:
+            return self.planned(x, params, y, which, g, kind, scalars, False)
         if kind >= HALF:
             known = self.table(which, kind, params, scalars, n, g is not None)
             if known is None:
@@ -743,23 +798,24 @@ cdef class Kernel:
         for p in params:
             if type(p) is not float:
                 p = np.asarray(p)
-                if p.dtype != x.dtype:
-                    p = p.astype(x.dtype)
+                if p.dtype != x.real.dtype:
+                    p = p.astype(x.real.dtype)
             operands.append(p if type(p) is float or cnp.PyArray_ISBEHAVED_RO(p) else native(p))
         given = [a for a in operands if isinstance(a, np.ndarray)]
         x = operands[0]
         shape = x.shape
+        dtype = x.dtype if g is None or which <= 0 else x.real.dtype
         if any([a.shape != shape for a in given]):
             shape = np.broadcast_shapes(*[a.shape for a in given])
         if out is None:
-            y = (PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0) if x.shape == shape
-                 else np.empty(shape, x.dtype))
+            y = (PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0) if x.shape == shape and x.dtype == dtype
+                 else np.empty(shape, dtype))
         else:
-            if out.shape != shape or out.dtype != x.dtype or not out.flags.writeable:
-                check_out(out.shape, out.dtype.newbyteorder("="), shape, x.dtype, out.flags.writeable)
+            if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
+                check_out(out.shape, out.dtype.newbyteorder("="), shape, dtype, out.flags.writeable)
             y = out
             if not cnp.PyArray_ISBEHAVED(out) or 0 in out.strides and out.size > 1:
-                y = np.empty(shape, x.dtype)
+                y = np.empty(shape, dtype)
             else:
                 for k, a in enumerate(operands):
                     if isinstance(a, np.ndarray) and np.may_share_memory(a, y) and not same_layout(a, y):
@@ -782,27 +838,37 @@ cdef class Kernel:
         """Lay out the operands over the shape of y, and run the tiles."""
         cdef Plan plan
         cdef double cells[MAX_OPERANDS]    # the scalars among the operands
-        cdef loop_t loop = self.loops[LEVEL][min(kind, 2)]
         cdef int axis
         if cnp.PyArray_SIZE(y) == 0:
             return 0
         plan.kind = kind
+        plan.loop = self.loops[LEVEL][kind]
+        plan.scalars = scalars
+        plan.arrays = arrays
+        plan.which = which
+        plan.polar = NULL
+        if kind >= COMPLEX64 and not self.analytic:
+            plan.polar = POLAR64[LEVEL] if kind == COMPLEX64 else POLAR128[LEVEL]
         plan.widen = WIDEN[LEVEL]
         plan.narrow = NARROW[LEVEL]
         plan.operands = 0
         plan.dimensions = cnp.PyArray_NDIM(y)
         for axis in range(plan.dimensions):
             plan.shape[axis] = cnp.PyArray_DIM(y, axis)
-        for a in (y, x, 1.0 if g is None else g) + (params if arrays else ()):
-            if type(a) is float:
-                store(<char *> &cells[plan.operands], a, kind)
-                add_operand(&plan, None, <char *> &cells[plan.operands])
+        if g is None and kind < COMPLEX64:
+            g = 1.0
+        for a in (y, x, g) + (params if arrays else ()):
+            if a is None:
+                add_operand(&plan, None, NULL, kind)
+            elif type(a) is float:
+                store(<char *> &cells[plan.operands], a, real_kind(kind))
+                add_operand(&plan, None, <char *> &cells[plan.operands], real_kind(kind))
             else:
-                add_operand(&plan, a, cnp.PyArray_BYTES(a))
+                add_operand(&plan, a, cnp.PyArray_BYTES(a), kind_of(a, kind == BRAIN))
         lay_out(&plan)
         cdef int threads = <int> min(<Py_ssize_t> threads_for(cnp.PyArray_SIZE(y)), plan.tiles)
         with nogil:
-            tiled(&plan, loop, scalars, arrays, which, threads)
+            tiled(&plan, threads)
         return 0
 
     cdef table(self, int which, int kind, tuple params, const double *scalars, Py_ssize_t n, bint wide):
@@ -826,8 +892,8 @@ cdef class Kernel:
         x, y = np.empty(bits.shape[0]), np.empty(bits.shape[0])
         cdef double[::1] source = x, target = y
         cdef cnp.ndarray ones = ONES[DOUBLE]
-        WIDEN[LEVEL](&bits[0], &source[0], bits.shape[0], kind)
-        block_of(self.loops[LEVEL][2], scalars, which, <char *> &source[0], cnp.PyArray_BYTES(ones),
+        WIDEN[LEVEL](<const char *> &bits[0], &source[0], bits.shape[0], kind)
+        block_of(self.loops[LEVEL][kind], scalars, which, <char *> &source[0], cnp.PyArray_BYTES(ones),
                  <char *> &target[0], bits.shape[0], sizeof(double), True)
         return y
 
@@ -842,6 +908,10 @@ cdef int kind_of(cnp.ndarray x, bint brain) noexcept:
         return DOUBLE
     if number == cnp.NPY_FLOAT16:
         return HALF
+    if number == cnp.NPY_COMPLEX64:
+        return COMPLEX64
+    if number == cnp.NPY_COMPLEX128:
+        return COMPLEX128
     return NONE
 
 
@@ -894,93 +964,31 @@ cdef bint same_layout(a, b):
     return same_layout_but_data(a, b) and a.ctypes.data == b.ctypes.data
 
 
-cdef void add_operand(Plan *plan, cnp.ndarray a, char *data) noexcept:
-    """Broadcast an array, or one number, over the shape of the plan."""
-    cdef int missing = plan.dimensions - (0 if a is None else cnp.PyArray_NDIM(a)), axis
-    cdef Operand *operand = &plan.operand[plan.operands]
-    operand.data = data
-    for axis in range(plan.dimensions):
-        operand.strides[axis] = 0
-        if a is not None and axis >= missing and cnp.PyArray_DIM(a, axis - missing) != 1:
-            operand.strides[axis] = cnp.PyArray_STRIDE(a, axis - missing)
-    plan.operands += 1
-
-
-cdef void put_axis(Plan *plan, int target, int source) noexcept:
-    """Make one axis what another is."""
-    cdef int j
-    plan.shape[target] = plan.shape[source]
-    for j in range(plan.operands):
-        plan.operand[j].strides[target] = plan.operand[j].strides[source]
-
-
-cdef void single_axis(Plan *plan, int target) noexcept:
-    """Make an axis one of length 1."""
-    cdef int j
-    plan.shape[target] = 1
-    for j in range(plan.operands):
-        plan.operand[j].strides[target] = 0
-
-
-cdef bint follows(const Plan *plan, int outer, int inner) noexcept:
-    """Whether two axes are one for every operand."""
-    cdef int j
-    for j in range(plan.operands):
-        if plan.operand[j].strides[outer] != plan.operand[j].strides[inner] * plan.shape[inner]:
-            return False
-    return True
-
-
-cdef void lay_out(Plan *plan) noexcept:
-    """Order the axes by the strides of the output, merge those that lie behind one another, and cut tiles."""
-    cdef Py_ssize_t *strides = plan.operand[0].strides
-    cdef int axis, place, d = 0
-    cdef Py_ssize_t length
-    for axis in range(plan.dimensions):
-        if plan.shape[axis] != 1:
-            place = d
-            put_axis(plan, MAX_DIMENSIONS, axis)
-            while place > 0 and abs(strides[place - 1]) < abs(strides[MAX_DIMENSIONS]):
-                put_axis(plan, place, place - 1)
-                place -= 1
-            put_axis(plan, place, MAX_DIMENSIONS)
-            d += 1
-    plan.dimensions = min(d, 1)
-    for axis in range(1, d):
-        if follows(plan, plan.dimensions - 1, axis):
-            length = plan.shape[plan.dimensions - 1]
-            put_axis(plan, plan.dimensions - 1, axis)
-            plan.shape[plan.dimensions - 1] *= length
-        else:
-            put_axis(plan, plan.dimensions, axis)
-            plan.dimensions += 1
-    while plan.dimensions < 2:
-        if plan.dimensions:
-            put_axis(plan, 1, 0)
-        single_axis(plan, 0)
-        plan.dimensions += 1
-    d = plan.dimensions
-    plan.columns = min(plan.shape[d - 1], BLOCK)
-    plan.rows = min(plan.shape[d - 2], BLOCK // plan.columns)
-    plan.tiles = (plan.shape[d - 1] + plan.columns - 1) // plan.columns
-    plan.tiles *= (plan.shape[d - 2] + plan.rows - 1) // plan.rows
-    for axis in range(d - 2):
-        plan.tiles *= plan.shape[axis]
-
-
 cdef Kernel kernel(Op op):
     """The kernel of the operator that the struct names."""
     cdef Kernel self = Kernel.__new__(Kernel)
+    cdef int level
     self.tables = {}
-    self.loops[0][0] = <loop_t> <void *> loop_v2[Op, float]
-    self.loops[0][1] = <loop_t> <void *> loop_v2[Op, double]
-    self.loops[0][2] = <loop_t> <void *> odd_loop_v2[Op]
-    self.loops[1][0] = <loop_t> <void *> loop_v3[Op, float]
-    self.loops[1][1] = <loop_t> <void *> loop_v3[Op, double]
-    self.loops[1][2] = <loop_t> <void *> odd_loop_v3[Op]
-    self.loops[2][0] = <loop_t> <void *> loop_v4[Op, float]
-    self.loops[2][1] = <loop_t> <void *> loop_v4[Op, double]
-    self.loops[2][2] = <loop_t> <void *> odd_loop_v4[Op]
+    self.loops[0][FLOAT] = <loop_t> <void *> loop_v2[Op, float]
+    self.loops[0][DOUBLE] = <loop_t> <void *> loop_v2[Op, double]
+    self.loops[0][HALF] = <loop_t> <void *> odd_loop_v2[Op]
+    self.loops[1][FLOAT] = <loop_t> <void *> loop_v3[Op, float]
+    self.loops[1][DOUBLE] = <loop_t> <void *> loop_v3[Op, double]
+    self.loops[1][HALF] = <loop_t> <void *> odd_loop_v3[Op]
+    self.loops[2][FLOAT] = <loop_t> <void *> loop_v4[Op, float]
+    self.loops[2][DOUBLE] = <loop_t> <void *> loop_v4[Op, double]
+    self.loops[2][HALF] = <loop_t> <void *> odd_loop_v4[Op]
+    for level in range(3):
+        self.loops[level][BRAIN] = self.loops[level][HALF]
+        self.loops[level][COMPLEX64] = self.loops[level][COMPLEX128] = self.loops[level][DOUBLE]
+    if Op in Analytic:
+        self.analytic = True
+        self.loops[0][COMPLEX64] = <loop_t> <void *> analytic_v2[Op, float]
+        self.loops[0][COMPLEX128] = <loop_t> <void *> analytic_v2[Op, double]
+        self.loops[1][COMPLEX64] = <loop_t> <void *> analytic_v3[Op, float]
+        self.loops[1][COMPLEX128] = <loop_t> <void *> analytic_v3[Op, double]
+        self.loops[2][COMPLEX64] = <loop_t> <void *> analytic_v4[Op, float]
+        self.loops[2][COMPLEX128] = <loop_t> <void *> analytic_v4[Op, double]
     return self
 
 

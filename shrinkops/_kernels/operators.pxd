@@ -2,19 +2,33 @@
 #
 # a) A struct names an operator and carries its parameters, in the order of the function's signature, each a double that
 #    holds a number of the type of x. `Op is Softshrink` is resolved when Cython compiles.
-# b) value(op, x) is the operator. pull(op, k, g, x) is g times its derivative, with respect to x for k = 0 and to the
-#    k-th parameter from k = 1 on; g = 1 gives the derivative itself.
-# c) Branches are selections between numbers, which vectorise; they come in the order NaN last, so that a NaN in x is
-#    returned as it came, and a parameter that is NaN, negative or out of order gives NaN.
-# d) Every operator is odd: compute with a = |x| and give the sign back, on zeros too.
-# e) Float results are the nearest: exact as they stand (soft, hard), or computed in double, where a result that may
+# b) constants(op, x) is what a formula takes from the parameters alone. It is computed before a loop over scalar
+#    parameters, because compilers do not vectorise a choice that is the same for all elements.
+# c) value(op, c, x) is the operator. pull(op, c, k, g, x) is g times its derivative, with respect to x for k = 0 and to
+#    the k-th parameter from k = 1 on; g = 1 gives the derivative itself.
+# d) Branches are selections between numbers, which vectorise; they come in the order NaN last, so that a NaN in x is
+#    returned as it came, and a parameter that is NaN or outside its domain, which makes c.t NaN, gives NaN.
+# e) Most operators are odd: compute with a = |x| and give the sign back, on zeros too.
+# f) Float results are the nearest: exact as they stand (soft, hard), or computed in double, where a result that may
 #    be next to the middle of two floats raises *doubt; the loop then computes the block again with doubt = NULL, with
 #    a low part to decide it. That is enough: the exact value is a quotient of integers of at most 74 bits, and cannot
 #    come closer to a midpoint than 2^-90 without being it.
+# g) Complex numbers are shrunk in magnitude by the formulas for double (polar.pxd), but for the operators named in
+#    Analytic: these have formulas of their own at the end, in doubles whatever the type, and no parameters.
 
+from .analytic cimport plane_tanhshrink, plane_tanhshrink_derivative
 from .arithmetic cimport INFINITY, NAN, absolute, copy_sign, knot_of, nonnegative, real, uint32_t, unless_nan
-from .smooth cimport tanhshrink, tanhshrink_derivative
-from .thresholds cimport firm_between, firm_derivative, garrote_beyond, garrote_derivative
+from .nonconvex cimport (
+    Power, cauchy_derivative, cauchy_knot, cauchy_value, log_derivative, log_knot, log_value, lp_derivative, lp_knot,
+    lp_value,
+)
+from .pairs cimport NOISE, below, pair, plus, product, settle, total
+from .smooth cimport sigmoid_derivative, sigmoid_value, tanhshrink, tanhshrink_derivative
+from .thresholds cimport (
+    bent_ramp, doubtful_from, firm_derivative, firm_slope, garrote_beyond, garrote_derivative, huber_value,
+    hyperbolic_beyond, hyperbolic_derivative, inverse_of, knot_times, noise_of, ramp, ramp_derivative,
+    scad_derivative, steepening,
+)
 
 
 cdef struct Tanhshrink:
@@ -32,68 +46,318 @@ cdef struct Firmshrink:
 cdef struct Garroteshrink:
     double lambd
 
+cdef struct Scadshrink:
+    double lambd, a
+
+cdef struct Mcpshrink:
+    double lambd, gamma
+
+cdef struct Lpshrink:
+    double lambd, p
+
+cdef struct Logshrink:
+    double lambd, eps
+
+cdef struct Cauchyshrink:
+    double lambd, gamma
+
+cdef struct Hyperbolicshrink:
+    double lambd
+
+cdef struct Sigmoidshrink:
+    double lambd, tau
+
+cdef struct Elasticnetshrink:
+    double l1, l2
+
+cdef struct Hubershrink:
+    double lambd, delta
+
+cdef struct Shrink:
+    double lambd, bias
+
+cdef struct Threshold:
+    double threshold, value
+
+cdef struct Nonnegshrink:
+    double lambd
+
 ctypedef fused Op:
     Tanhshrink
     Softshrink
     Hardshrink
     Firmshrink
     Garroteshrink
+    Scadshrink
+    Mcpshrink
+    Lpshrink
+    Logshrink
+    Cauchyshrink
+    Hyperbolicshrink
+    Sigmoidshrink
+    Elasticnetshrink
+    Hubershrink
+    Shrink
+    Threshold
+    Nonnegshrink
+
+ctypedef fused Analytic:
+    Tanhshrink
+
+ctypedef fused OneSided:    # not odd: complex numbers have no side
+    Threshold
+    Nonnegshrink
 
 
-cdef inline real value(Op op, real x, bint fma, uint32_t *doubt) noexcept nogil:
-    cdef real a = absolute(x), t, h, y
+cdef struct Constants:
+    double t           # the threshold; NaN where a parameter is outside its domain
+    double h           # the other parameter
+    pair slope         # in units of a power of two
+    pair excess        # of mcpshrink, slope - 1
+    double unit
+    pair loss
+    pair at_knot       # of lpshrink, the root at the knot and what it is made of
+    double knot        # the second knot, or the place of a jump
+    double vanishing   # up to where the value is 0, if not of itself
+    double doubtful    # beyond it results may be in doubt
+    double noise       # see settle()
+
+
+cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
+    """x tells the type by its own, and nothing else."""
+    cdef Constants c
+    cdef Power power
+    c.t = c.h = c.knot = c.vanishing = c.doubtful = 0
+    c.slope = c.excess = c.loss = c.at_knot = (0.0, 0.0)
+    c.noise = NOISE
+    c.unit = 1
+    if Op is Tanhshrink:
+        pass
+    elif Op is Firmshrink:
+        c.h = op.high
+        c.t = nonnegative(op.low) if op.low <= op.high else <double> NAN
+        c.slope = firm_slope(op.low, op.high, fma)
+        c.knot = op.high
+        c.doubtful = doubtful_from(c.t, c.slope, (op.high <= 16 * op.low) | (op.low == 0))
+        c.noise = noise_of(c.slope[0], 1)
+    elif Op is Scadshrink:
+        c.h = op.a
+        c.t = nonnegative(op.lambd) if op.a > 2 else <double> NAN
+        c.slope = inverse_of(total(op.a, -2, True), fma)
+        c.knot = knot_times(op.lambd, op.a, fma)
+        c.doubtful = doubtful_from(2 * c.t, c.slope, False) if (op.a <= 16) | (c.slope[0] == 0) else 2 * c.t
+        c.noise = 0 if c.slope[0] < 1e-12 else NOISE
+    elif Op is Mcpshrink:
+        c.h = op.gamma
+        c.t = nonnegative(op.lambd) if op.gamma > 1 else <double> NAN
+        c.excess = inverse_of(total(op.gamma, -1, True), fma)
+        c.slope = plus((1.0, 0.0), c.excess, True)
+        c.knot = knot_times(op.lambd, op.gamma, fma)
+        c.doubtful = doubtful_from(c.t, c.slope, op.gamma <= 16)
+        c.noise = noise_of(c.slope[0], 1)
+    elif Op is Elasticnetshrink:
+        c.h = nonnegative(op.l2)
+        c.t = nonnegative(op.l1) if c.h == c.h else <double> NAN
+        c.unit = 1 if op.l2 < 1e270 else 2.409919865102884e-181    # 2^-600: the slope is not subnormal
+        c.slope = inverse_of(total(c.unit, op.l2 * c.unit, True), fma)
+        c.doubtful = doubtful_from(c.t, c.slope, False)
+        c.noise = noise_of(c.slope[0], 1)
+        c.vanishing = c.t if op.l2 < INFINITY else <double> INFINITY
+    elif Op is Hubershrink:
+        c.h = nonnegative(op.delta)
+        c.t = nonnegative(op.lambd) if c.h == c.h else <double> NAN
+        c.slope = inverse_of(total(1, op.lambd, True), fma)
+        c.loss = product(op.lambd, op.delta, True, fma)
+        if (c.t == 0) | (c.h == 0):
+            c.slope = (1.0, 0.0)
+            c.loss = (0.0, 0.0)
+        c.knot = below(plus((op.delta, 0.0), c.loss, True)) if op.delta + c.loss[0] < INFINITY else <double> INFINITY
+        c.doubtful = doubtful_from(0, c.slope, False)
+        c.vanishing = 0 if c.slope[0] > 0 else <double> INFINITY
+    elif Op is Lpshrink:
+        c.h = op.p
+        c.t = nonnegative(op.lambd) if (op.p > 0) & (op.p < 1) else <double> NAN
+        power = lp_knot(op.lambd, op.p, fma)
+        c.knot = below(power.knot)
+        c.at_knot = (power.z, power.w)
+    elif Op is Logshrink:
+        c.h = op.eps
+        c.t = nonnegative(op.lambd) if op.eps > 0 else <double> NAN
+        c.knot = log_knot(op.lambd, op.eps, fma)
+    elif Op is Cauchyshrink:
+        c.h = op.gamma
+        c.t = nonnegative(op.lambd) if op.gamma > 0 else <double> NAN
+        c.knot = cauchy_knot(op.lambd, op.gamma, fma)
+    elif Op is Sigmoidshrink:
+        c.h = nonnegative(op.tau)
+        c.t = nonnegative(op.lambd) if c.h == c.h else <double> NAN
+        c.knot = c.t if c.h == INFINITY else <double> -1
+    elif Op is Shrink:
+        c.h = nonnegative(op.bias)
+        c.t = nonnegative(op.lambd) if op.bias <= op.lambd else <double> NAN
+        c.t = c.t if c.h == c.h else <double> NAN
+    elif Op is Threshold:
+        c.h = op.value
+        c.t = op.threshold if c.h == c.h else <double> NAN
+    else:
+        c.t = nonnegative(op.lambd)
+    if Op is not Elasticnetshrink and Op is not Hubershrink:
+        c.vanishing = c.t
+    return c
+
+
+cdef inline bint heavy(Op op) noexcept nogil:
+    """Whether all derivatives come from one loop, because what they share is most of the work."""
+    return Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink or Op is Sigmoidshrink
+
+
+cdef inline real value(Op op, Constants c, real x, bint fma, uint32_t *doubt) noexcept nogil:
+    cdef real a = absolute(x), t = <real> c.t, h = <real> c.h, y
     if Op is Tanhshrink:
         return tanhshrink(x, fma, doubt)
     elif Op is Softshrink:
-        t = nonnegative(<real> op.lambd)
         y = a - t
         return copy_sign(<real> 0 if a <= t else y, x)
     elif Op is Hardshrink:
-        t = nonnegative(<real> op.lambd)
         y = a + (<real> 0 if t == t else t)    # a sum vectorises better than a choice of loads
         return copy_sign(<real> 0 if a <= t else y, x)
-    elif Op is Firmshrink:
-        t = nonnegative(<real> op.low)
-        h = <real> op.high
-        y = firm_between(a, t, h, fma, doubt)
-        y = y if a < h else a
-        y = <real> 0 if a <= t else y
-        return copy_sign(y, x) if t <= h else <real> NAN
-    elif Op is Garroteshrink:
-        t = nonnegative(<real> op.lambd)
-        y = garrote_beyond(a, t, fma, doubt)
-        h = a if t == t else t
-        y = y if a < <real> INFINITY else h
-        return copy_sign(<real> 0 if a <= t else y, x)
+    elif Op is Shrink:
+        y = a - h
+        return copy_sign(<real> 0 if a <= t else (y if t == t else t), x)
+    elif Op is Threshold:
+        return (h if x <= t else x) if t == t else t
+    elif Op is Nonnegshrink:
+        y = x - t
+        return <real> 0 if x <= t else y
+    elif Op is Hubershrink:
+        y = huber_value(a, c.slope, c.loss, c.doubtful, fma, doubt)
+        y = y if a < <real> INFINITY else a
+        y = <real> 0 if a <= <real> c.vanishing else y
+        return copy_sign(y if t == t else t, x)
+    elif Op is Sigmoidshrink:
+        y = sigmoid_value(a, c.t, c.h, fma, doubt)
+        y = y if a < <real> INFINITY else a
+        y = y if h < <real> INFINITY else (<real> 0 if a <= c.knot else a)    # tau = inf is a step
+        return copy_sign(y if t == t else t, x)
+    elif Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink:
+        # Without a penalty, lambd = 0 or a parameter that is infinite, x as it is.
+        if Op is Lpshrink:
+            y = <real> lp_value(a, c.t, c.h, c.knot, c.at_knot[0], c.at_knot[1], fma, doubt)
+        elif Op is Logshrink:
+            y = <real> log_value(a, c.t, c.h, c.knot, fma, doubt)
+        else:
+            y = <real> cauchy_value(a, c.t, c.h, c.knot, fma, doubt)
+        y = y if a < <real> INFINITY else a
+        if Op is not Cauchyshrink:
+            y = <real> 0 if a <= c.knot else y
+        y = y if h < <real> INFINITY else a
+        y = y if t > 0 else a
+        y = y if (t < <real> INFINITY) | (a == <real> INFINITY) else <real> 0
+        y = y if a == a else a
+        return copy_sign(y if t == t else t, x)
+    else:
+        # What is 0 up to the threshold, and x at infinity.
+        if Op is Scadshrink:
+            y = bent_ramp(a, c.t, c.slope, c.doubtful, c.noise, fma, doubt)
+        elif Op is Hyperbolicshrink:
+            y = hyperbolic_beyond(a, c.t, fma, doubt)
+        elif Op is Garroteshrink:
+            y = garrote_beyond(a, c.t, fma, doubt)
+        else:    # Firmshrink, Mcpshrink, Elasticnetshrink
+            y = ramp(a, c.t, c.slope, c.unit, c.doubtful, c.noise, fma, doubt)
+        y = y if a < <real> INFINITY else a
+        y = <real> 0 if a <= <real> c.vanishing else y
+        return copy_sign(y if t == t else t, x)
 
 
-cdef inline real pull(Op op, int k, real g, real x, bint fma, uint32_t *doubt) noexcept nogil:
-    cdef real a = absolute(x), t, h, r
-    cdef double d
+cdef inline real pull(Op op, Constants c, int k, real g, real x, bint fma, uint32_t *doubt) noexcept nogil:
+    cdef real a = absolute(x), t = <real> c.t, h = <real> c.h, r
+    cdef double d, by_x
+    cdef bint near
     if Op is Tanhshrink:
         return <real> (g * tanhshrink_derivative(x, fma, doubt))
     elif Op is Softshrink:
-        t = nonnegative(<real> op.lambd)
-        if k == 0:
-            return <real> (g * unless_nan(<real> (a > knot_of(t)), x, t))
-        return <real> (g * unless_nan(-copy_sign(<real> (a > t), x), x, t))
+        r = <real> (a > (t if k else knot_of(t)))
+        return <real> (g * unless_nan(-copy_sign(r, x) if k else r, x, t))
     elif Op is Hardshrink:
-        t = nonnegative(<real> op.lambd)
+        r = 0 if k else <real> (a > knot_of(t))
+        return <real> (g * unless_nan(r, x, t))
+    elif Op is Shrink:
+        r = 0 if k == 1 else <real> (a > (t if k else knot_of(t)))
+        return <real> (g * unless_nan(-copy_sign(r, x) if k else r, x, t))
+    elif Op is Threshold:
+        r = 0 if k == 1 else <real> (x <= t if k else x > t)
+        return <real> (g * unless_nan(r, x, t))
+    elif Op is Nonnegshrink:
+        r = <real> (x > t)
+        return <real> (g * unless_nan(-r if k else r, x, t))
+    elif Op is Hubershrink:
+        near = a <= c.knot
         if k == 0:
-            return <real> (g * unless_nan(<real> (a > knot_of(t)), x, t))
-        return <real> (g * unless_nan(<real> 0, x, t))
-    elif Op is Firmshrink:
-        t = nonnegative(<real> op.low)
-        h = <real> op.high
-        r = <real> firm_derivative(k, a, t, h, fma, doubt)
-        r = r if a < h else <real> (k == 0)
-        r = r if a > t else <real> ((k == 0) & (t == 0))
-        r = r * copy_sign(<real> 1, x) if k else r
-        return <real> (g * unless_nan(r if t <= h else <real> NAN, x, t))
-    elif Op is Garroteshrink:
-        t = nonnegative(<real> op.lambd)
-        d = garrote_derivative(k, a, t, fma, doubt)
-        d = d if a < <real> INFINITY else <double> (k == 0)
-        d = d if a > t else <double> ((k == 0) & (t == 0))
-        d = d * copy_sign(<double> 1, x) if k else d
-        return <real> (g * unless_nan(d, x, t))
+            d = settle(a, c.slope, False, c.noise, doubt)
+            d = d if near else 1
+        elif k == 1:
+            d = -steepening(a, 0, c.slope, fma, doubt)
+            d = d if near else -c.h
+        else:
+            d = 0 if near else -c.t
+        return signed(k, g, d, x, t)
+    elif Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink or Op is Sigmoidshrink:
+        if Op is Lpshrink:
+            d = lp_derivative(k, a, c.t, c.h, c.knot, c.at_knot[0], c.at_knot[1], fma, doubt)
+        elif Op is Logshrink:
+            d = log_derivative(k, a, c.t, c.h, c.knot, fma, doubt)
+        elif Op is Cauchyshrink:
+            d = cauchy_derivative(k, a, c.t, c.h, c.knot, fma, doubt)
+        else:
+            d = sigmoid_derivative(k, a, c.t, c.h, fma, doubt)
+        by_x = 1 if k == 0 else 0
+        d = d if a < <real> INFINITY else (by_x if Op is not Sigmoidshrink or h > 0 else 0.5 * by_x)
+        if Op is Sigmoidshrink:
+            d = d if h < <real> INFINITY else (by_x if a > c.knot else 0)
+        else:
+            if Op is not Cauchyshrink:
+                d = 0 if a <= c.knot else d
+            d = d if h < <real> INFINITY else by_x
+            d = d if (t > 0) | (by_x == 0) else 1
+            d = d if t < <real> INFINITY else 0
+        return signed(k, g, d, x, t)
+    else:
+        # What is 0 up to the threshold; where that is 0, the derivative with respect to x is what it is beyond.
+        if Op is Garroteshrink or Op is Hyperbolicshrink:
+            if Op is Garroteshrink:
+                d = garrote_derivative(k, a, c.t, fma, doubt)
+            else:
+                d = hyperbolic_derivative(k, a, c.t, fma, doubt)
+            d = d if a < <real> INFINITY else <double> (k == 0)
+            d = d if t > 0 else <double> (k == 0)
+        elif Op is Elasticnetshrink:
+            d = -steepening(a, c.t, c.slope, fma, doubt) if k == 2 else ramp_derivative(k, a, c.slope, c.noise, doubt)
+            d = d * c.unit * (c.unit if k == 2 else 1)
+        else:
+            if Op is Firmshrink:
+                d = firm_derivative(k, a, c.t, c.h, c.slope, c.noise, fma, doubt)
+            elif Op is Scadshrink:
+                d = scad_derivative(k, a, c.t, c.slope, c.noise, fma, doubt)
+            elif k == 2:    # Mcpshrink
+                d = -steepening(a, c.t, c.excess, fma, doubt)
+            else:
+                d = ramp_derivative(k, a, c.slope, c.noise, doubt)
+            d = d if a < c.knot else <double> (k == 0)
+        d = d if a > (t if k else knot_of(t)) else 0
+        return signed(k, g, d, x, t)
+
+
+cdef inline real signed(double k, real g, double derivative, real x, real t) noexcept nogil:
+    """g times a derivative at |x| of an odd operator: odd itself with respect to a parameter; NaN where x or t is."""
+    cdef double sign = copy_sign(<double> 1, x)
+    return <real> (g * unless_nan(derivative * (sign if k > 0 else 1), x, t))
+
+
+cdef inline pair plane_value(Analytic op, double re, double im, uint32_t *doubt) noexcept nogil:
+    """The operator at re + i im."""
+    return plane_tanhshrink(re, im, doubt)
+
+
+cdef inline pair plane_derivative(Analytic op, double re, double im, uint32_t *doubt) noexcept nogil:
+    return plane_tanhshrink_derivative(re, im, doubt)

@@ -1,3 +1,5 @@
+# The smooth operators.
+#
 # tanhshrink: x - tanh(x), and its derivative tanh(x)^2, without the cancellation.
 #
 # float32, and the 16-bit types (doubt = NULL), in double: |x| <= 8.2 is a rational function of x^2 with positive
@@ -11,8 +13,11 @@
 # (1 ulp among subnormal results), and 0.62 for the derivative.
 
 from .arithmetic cimport (
-    absolute, as_bits, as_double, copy_sign, high_part, madd, minimum, product_error, real, residual, uint32_t,
+    INFINITY, absolute, as_bits, as_double, copy_sign, high_part, madd, maximum, minimum, product_error, real, residual,
+    uint32_t,
 )
+from .exponential cimport Exponential, exponential, power_of_two
+from .pairs cimport NOISE, chosen, negative, over, pair, plus, scaled, settle, summed, times, total, wants_low
 
 
 cdef inline double tanh_narrow(float x, bint fma) noexcept nogil:
@@ -140,31 +145,8 @@ cdef inline double tanhshrink_double(double x, bint fma) noexcept nogil:
 
 cdef inline double tanh_squared(double x, bint fma) noexcept nogil:
     """tanh(x)^2 by t = -m / (2 + m), m = expm1(-2|x|) with a low part throughout."""
-    cdef double z = -2 * minimum(absolute(x), <double> 20)
-    cdef double shifted = madd(z, 1.4426950408889634, 6755399441055744.0, fma)
-    cdef double k = shifted - 6755399441055744.0
-    cdef double u = as_double((as_bits(shifted) << 52) + as_bits(1))
-    cdef double r0 = z - k * 0.6931471805582987
-    cdef double c = k * 1.646594958289708e-12
-    cdef double r = r0 - c
-    cdef double rl = (r0 - r) - c
-    cdef double rr = r * r
-    cdef double rrl = product_error(r, r, rr, fma)
-    cdef double e = 2.0920350094831164e-09
-    e = madd(e, r, 2.5105415038674527e-08, fma)
-    e = madd(e, r, 2.755725700547098e-07, fma)
-    e = madd(e, r, 2.755725481475451e-06, fma)
-    e = madd(e, r, 2.4801587342422265e-05, fma)
-    e = madd(e, r, 0.00019841269875417748, fma)
-    e = madd(e, r, 0.0013888888888876985, fma)
-    e = madd(e, r, 0.008333333333325895, fma)
-    e = madd(e, r, 0.04166666666666668, fma)
-    e = madd(e, r, 0.1666666666666667, fma)
-    cdef double h = 0.5 * rr
-    cdef double cubic = madd(rr * r, e, 0.5 * rrl + (rl + rl * r), fma)
-    cdef double w = h + cubic
-    cdef double p = r + w
-    cdef double pl = ((r - p) + w) + ((h - w) + cubic)
+    cdef Exponential exp = exponential((-2 * minimum(absolute(x), <double> 20), 0.0), True, False, fma)
+    cdef double u = power_of_two(exp.k), p = exp.p[0], pl = exp.p[1]
     cdef double v = u - 1
     cdef double vl = u - (v + 1)
     cdef double up = u * p
@@ -195,3 +177,66 @@ cdef inline double tanhshrink_derivative(real x, bint fma, uint32_t *doubt) noex
             return tanh_squared(x, fma)
     t = tanh_narrow(<float> x, fma)
     return t * t if x == x else x
+
+
+# sigmoidshrink: a sigmoid(t), t = tau (a - lambd). With w = exp(-|t|) nothing overflows; w = 2^k (1 + p) where it is a
+# factor of the result, so that the power of two comes last.
+
+cdef struct Sigmoid:
+    bint inside           # t < 0
+    pair factor, w, sum   # 1 + p, w, and 1 + w
+    double scale, last    # whose product is 2^k
+
+cdef inline Sigmoid sigmoid(real a, double lambd, double tau, bint low, bint exact, bint fma) noexcept nogil:
+    cdef Sigmoid s
+    cdef double greatest = 1.7976931348623157e+308
+    cdef pair d = total(a, -lambd, True), t
+    d = (maximum(d[0], -greatest), d[1] if d[0] >= -greatest else 0)
+    t = times(d, (tau, 0.0), True, fma)
+    s.inside = t[0] < 0
+    t = (absolute(t[0]), -t[1] if s.inside else t[1])
+    t = (-minimum(t[0], <double> 2000), -t[1] if t[0] < 2000 else 0)
+    cdef Exponential e = exponential(t, low, exact, fma)
+    s.factor = plus((1.0, 0.0), e.p, low)
+    s.scale = power_of_two(maximum(e.k, <double> -1021))
+    s.last = power_of_two(minimum(maximum(e.k + 1021, <double> -1021), <double> 0)) if e.k > -2042 else 0
+    s.w = scaled(scaled(s.factor, s.scale), s.last)
+    s.sum = plus((1.0, 0.0), s.w, low)
+    return s
+
+
+cdef inline double sigmoid_settled(real a, pair y, double scale, double last, uint32_t *doubt) noexcept nogil:
+    if real is double:
+        if doubt != NULL:
+            return (y[0] + y[1]) * scale * last
+    return settle(a, scaled(scaled(y, scale), last), True, NOISE, doubt)
+
+
+cdef inline real sigmoid_value(real a, double lambd, double tau, bint fma, uint32_t *doubt) noexcept nogil:
+    cdef bint low = wants_low(a, doubt)
+    cdef Sigmoid s = sigmoid(a, lambd, tau, low, doubt == NULL, fma)
+    cdef pair top = chosen(s.inside, s.factor, (1.0, 0.0))
+    cdef pair y = over(times((a, 0.0), top, low, fma), s.sum, low, fma)
+    return <real> sigmoid_settled(a, y, s.scale if s.inside else 1, s.last if s.inside else 1, doubt)
+
+
+cdef inline double sigmoid_derivative(
+    double k, real a, double lambd, double tau, bint fma, uint32_t *doubt,
+) noexcept nogil:
+    """sigmoid(t) (1 + tau a sigmoid(-t)); -tau a sigmoid(t) sigmoid(-t) and a (a - lambd) sigmoid(t) sigmoid(-t)."""
+    cdef bint low = wants_low(a, doubt)
+    cdef Sigmoid s = sigmoid(a, lambd, tau, low, doubt == NULL, fma)
+    cdef pair steep = times((a, 0.0), (tau, 0.0), low, fma), flat = times((a, 0.0), total(a, -lambd, low), low, fma)
+    cdef pair y, even
+    cdef double greatest = 1.7976931348623157e+308, by_x
+    steep = (minimum(steep[0], greatest), steep[1] if steep[0] < greatest else 0)
+    flat = (minimum(flat[0], greatest), flat[1] if flat[0] < greatest else 0)
+    y = over(times(steep, chosen(s.inside, (1.0, 0.0), s.w), low, fma), s.sum, low, fma)
+    y = times(chosen(s.inside, s.factor, (1.0, 0.0)), plus((1.0, 0.0), y, low), low, fma)
+    y = over(y, s.sum, low, fma)
+    by_x = sigmoid_settled(a, y, s.scale if s.inside else 1, s.last if s.inside else 1, doubt)
+    even = over(over(s.factor, s.sum, low, fma), s.sum, low, fma)
+    steep = times(negative(steep), even, low, fma)
+    flat = times(flat, even, low, fma)
+    y = chosen(k < 2, steep, flat)
+    return by_x if k < 1 else summed(a, y, doubt) * s.scale * s.last

@@ -1,16 +1,12 @@
-# The middle pieces of firm and garrote thresholding, at a = |x| between the knots.
-#
-# A float result is first computed in double to at least 45 bits, which tells its nearest float unless it lies next to
-# the middle of two floats, one time in a million. Such elements raise *doubt, and the loop computes the block again
-# with doubt = NULL: then everything carries a low part, and the sum is rounded to odd, for the rounding to come. So are
-# 16-bit types from the start, which come as doubles. A double result for its own sake is below 1 ulp.
+# The pieces of the thresholds that are rational functions or a root, at a = |x| above the threshold, and the constants
+# that these take from the parameters.
 
 from .arithmetic cimport (
-    INFINITY, as_bits, madd, near_midpoint, product_error, real, reciprocal, residual, round_to_odd, sum_error,
-    uint32_t,
+    INFINITY, as_bits, as_double, madd, maximum, minimum, near_midpoint, product_error, real, reciprocal, residual,
+    round_to_odd,
+    sum_error, uint32_t, uint64_t,
 )
-
-ctypedef (double, double) pair    # a number as high + low
+from .pairs cimport NOISE, chosen, negative, over, pair, plus, product, root, settle, summed, times, total, wants_low
 
 cdef inline pair scale_of(double a) noexcept nogil:
     """A power of two that brings a double to where its reciprocal and its products are normal, and its inverse."""
@@ -19,62 +15,170 @@ cdef inline pair scale_of(double a) noexcept nogil:
     return (up if small else (down if large else 1.0), down if small else (up if large else 1.0))
 
 
+cdef inline pair scale_for(real a, uint32_t *doubt) noexcept nogil:
+    """scale_of(a) where the product of two numbers of its type could leave the range of a double."""
+    if real is double:
+        if doubt != NULL:
+            return scale_of(a)
+    return (1.0, 1.0)
+
+
+cdef inline pair raise_for(real a, uint32_t *doubt) noexcept nogil:
+    """The same for what is only multiplied by slopes: too large is no harm."""
+    cdef bint small = a < 3.8725919148493183e-121
+    if real is double:
+        if doubt != NULL:
+            return (4.149515568880993e+180 if small else 1.0, 2.409919865102884e-181 if small else 1.0)
+    return (1.0, 1.0)
+
+
+cdef inline double knot_times(double knot, double factor, bint fma) noexcept nogil:
+    """The double for which a < knot_times(knot, factor) is a < knot factor, exactly."""
+    cdef bint small = (knot < 3.8725919148493183e-121) & (factor < 2.5822498780869086e+120)
+    cdef double up = 4.149515568880993e+180 if small else 1
+    cdef pair p = product(knot * up, factor, True, fma)
+    cdef double y = p[0] * (2.409919865102884e-181 if small else 1), back = y * up
+    cdef bint less = (back < p[0]) | ((back == p[0]) & (p[1] > 0))
+    return as_double(as_bits(y) + <uint64_t> less)
+
+
+cdef inline pair inverse_of(pair x, bint fma) noexcept nogil:
+    """1 / x, 0 for x = inf."""
+    return over((1.0, 0.0), x, True, fma)
+
+
 cdef inline pair firm_slope(double low, double high, bint fma) noexcept nogil:
     """high / (high - low), 1 for high = inf."""
     cdef double scale = 1 if high > 1e-270 else 1.3407807929942597e+154    # 2^512: keeps the residual normal
-    low = low * scale
-    high = high * scale
-    cdef double width = high - low
-    cdef double slope = high / width
-    cdef double rest = (residual(high, slope, width, fma) - slope * sum_error(high, -low, width)) / width
-    return (slope, rest) if high < INFINITY else (1.0, 0.0)
+    cdef pair slope = over((high * scale, 0.0), total(high * scale, -low * scale, True), True, fma)
+    return chosen(high < INFINITY, slope, (1.0, 0.0))
 
 
-cdef inline double firm_noise(double slope) noexcept nogil:
-    """What to take for the error of a low part, relative to the sum: nothing, where the slope is 1 and more cancels."""
-    return 0 if slope == 1 else 8.077935669463161e-28
+cdef inline double noise_of(double slope, double plain) noexcept nogil:
+    """What to take for an error in the low part of a product: nothing, where the slope is just the plain one."""
+    return 0 if slope == plain else NOISE
 
 
-cdef inline real firm_between(real a, real low, real high, bint fma, uint32_t *doubt) noexcept nogil:
-    """high (a - low) / (high - low)."""
-    cdef pair slope = firm_slope(low, high, fma)
-    cdef double x = a, t = low, d, y, rest
-    cdef pair scale = (1.0, 1.0)
-    cdef bint exact
-    if real is double:
-        if doubt != NULL:
-            scale = scale_of(a)
-            x = x * scale[0]
-            t = t * scale[0]
-    d = x - t
-    y = d * slope[0]
-    if real is float:
-        if doubt != NULL:
-            # A slope of few bits meets midpoints all the time, but exactly.
-            exact = (slope[1] == 0) & ((as_bits(slope[0]) & 0x1FFFFFFFULL) == 0) & ((high <= 16 * low) | (low == 0))
-            doubt[0] |= <uint32_t> ((near_midpoint(y) | (not easy(a))) & (not exact) & (a > low) & (a < high))
-            return <float> y
-    rest = product_error(d, slope[0], y, fma) + (d * slope[1] + sum_error(x, -t, d) * slope[0])
-    if real is double:
-        if doubt != NULL:
-            return (y + rest) * scale[1]
-    return <real> round_to_odd(y, rest, firm_noise(slope[0]))
+cdef inline double doubtful_from(double knot, pair slope, bint few) noexcept nogil:
+    """The knot, or inf: from where on products with a slope may be in doubt.
+
+    A slope of few bits, where there are few to multiply, and a power of two meet midpoints all the time, but exactly.
+    """
+    cdef uint64_t mask = 0x1FFFFFFFULL if few else 0xFFFFFFFFFFFFFULL
+    return INFINITY if ((as_bits(slope[0]) & mask) == 0) & (slope[1] == 0) else knot
 
 
-cdef inline double firm_derivative(int k, real a, real low, real high, bint fma, uint32_t *doubt) noexcept nogil:
-    cdef pair slope = firm_slope(low, high, fma)
-    cdef double t = low, h = high, width = h - t
+# Firm, MCP, elastic net: a ramp
+
+cdef inline real ramp(
+    real a, double knot, pair slope, double unit, double doubtful, double noise, bint fma, uint32_t *doubt,
+) noexcept nogil:
+    """(a - knot) slope, a at most, with the slope in units of a power of two."""
+    cdef bint low = wants_low(a, doubt)
+    cdef pair scale = raise_for(a, doubt)
+    cdef double x = a * scale[0]
+    cdef pair y = times(total(x, -knot * scale[0], low), slope, low, fma)
+    return minimum(<real> (settle(a, y, (a > doubtful) & (y[0] < x), noise, doubt) * unit * scale[1]), a)
+
+
+cdef inline double steepening(real a, double knot, pair slope, bint fma, uint32_t *doubt) noexcept nogil:
+    """(a - knot) slope^2."""
+    cdef bint low = wants_low(a, doubt)
+    return summed(a, times(times(total(a, -knot, low), slope, low, fma), slope, low, fma), doubt)
+
+
+cdef inline double ramp_derivative(int k, real a, pair slope, double noise, uint32_t *doubt) noexcept nogil:
+    """The slope for k = 0, else that with respect to the knot."""
+    return -summed(a, slope, doubt) if k else settle(a, slope, False, noise, doubt)
+
+
+cdef inline double firm_derivative(
+    int k, real a, double low, double high, pair slope, double noise, bint fma, uint32_t *doubt,
+) noexcept nogil:
+    """slope, -slope (high - a) / (high - low), -low (a - low) / (high - low)^2."""
+    cdef bint full = wants_low(a, doubt)
+    cdef pair width = total(high, -low, full), part
     if k == 0:
-        if real is double:
-            if doubt != NULL:
-                return slope[0] + slope[1]
-        return round_to_odd(slope[0], slope[1], firm_noise(slope[0]))
+        return ramp_derivative(0, a, slope, noise, doubt)
     elif k == 1:
-        return -slope[0] * ((h - a) / width if h < INFINITY else <double> 1)
-    return -(t / width) * ((a - t) / width)
+        part = over(total(high, -a, full), width, full, fma)
+        part = chosen(high < INFINITY, part, (1.0, 0.0))
+        return -summed(a, times(slope, part, full, fma), doubt)
+    part = over(total(a, -low, full), width, full, fma)
+    return -summed(a, times(plus(slope, (-1.0, 0.0), True), part, full, fma), doubt)
 
 
-cdef inline real garrote_beyond(real a, real lambd, bint fma, uint32_t *doubt) noexcept nogil:
+# SCAD: a ramp whose slope begins at 2 lambd
+
+cdef inline real bent_ramp(
+    real a, double knot, pair bend, double doubtful, double noise, bint fma, uint32_t *doubt,
+) noexcept nogil:
+    """(a - knot) + max(a - 2 knot, 0) bend, a at most: nothing cancels."""
+    cdef bint low = wants_low(a, doubt)
+    cdef pair scale = raise_for(a, doubt)
+    cdef double x = a * scale[0], t = knot * scale[0]
+    cdef pair more = total(x, -2 * t, low)
+    more = chosen(more[0] > 0, more, (0.0, 0.0))
+    cdef pair y = plus(total(x, -t, low), times(more, bend, low, fma), low)
+    return minimum(<real> (settle(a, y, (a > doubtful) & (y[0] < x), noise, doubt) * scale[1]), a)
+
+
+cdef inline double scad_derivative(
+    int k, real a, double knot, pair bend, double noise, bint fma, uint32_t *doubt,
+) noexcept nogil:
+    """1 + bend beyond 2 knot, 1 before; by the knot -1 - 2 bend and -1; by the shape -(a - 2 knot) bend^2."""
+    cdef double d
+    cdef bint inner = a <= 2 * knot
+    if k == 2:
+        d = -steepening(a, 2 * knot, bend, fma, doubt)
+        return 0 if inner else d
+    bend = (bend[0] * (2 if k else 1), bend[1] * (2 if k else 1))
+    d = ramp_derivative(k, a, plus((1.0, 0.0), bend, True), noise, doubt)
+    return (-1 if k else 1) if inner else d
+
+
+# Huber: the greater of two lines
+
+cdef inline real huber_value(real a, pair slope, pair loss, double doubtful, bint fma, uint32_t *doubt) noexcept nogil:
+    """The greater of a slope and a - loss."""
+    cdef bint low = wants_low(a, doubt)
+    cdef pair scale = raise_for(a, doubt)
+    cdef double x = a * scale[0], lost = minimum(loss[0] * scale[0], <double> 1.7976931348623157e+308)
+    cdef pair inner = times((x, 0.0), slope, low, fma)
+    cdef pair outer = plus((x, 0.0), (-lost, -loss[1] * scale[0] if lost < 1.7976931348623157e+308 else 0), low)
+    cdef bint near = inner[0] >= outer[0]
+    cdef double exact = 0 if sum_error(x, -lost, outer[0]) == 0 else x
+    cdef pair y = chosen(near, inner, outer)
+    return <real> (settle(a, y, (x if near else exact) > (doubtful if near else 0), NOISE, doubt) * scale[1])
+
+
+# Hyperbolic
+
+cdef inline pair hyperbolic_root(real a, double lambd, double scale, bint low, bint fma) noexcept nogil:
+    """sqrt((a - lambd) (a + lambd))."""
+    cdef double x = a * scale, t = lambd * scale
+    return root(times(total(x, -t, low), total(x, t, low), low, fma), low, fma)
+
+
+cdef inline real hyperbolic_beyond(real a, double lambd, bint fma, uint32_t *doubt) noexcept nogil:
+    cdef pair scale = scale_for(a, doubt)
+    cdef pair y = hyperbolic_root(a, lambd, scale[0], wants_low(a, doubt), fma)
+    return <real> (settle(a, y, a > lambd, NOISE, doubt) * scale[1])
+
+
+cdef inline double hyperbolic_derivative(int k, real a, double lambd, bint fma, uint32_t *doubt) noexcept nogil:
+    """a / y, and -lambd / y."""
+    cdef bint low = wants_low(a, doubt)
+    cdef pair scale = scale_for(a, doubt)
+    cdef pair y = hyperbolic_root(a, lambd, scale[0], low, fma)
+    if k == 0:
+        return settle(a, over((a * scale[0], 0.0), y, low, fma), a > lambd, NOISE, doubt)
+    return summed(a, over((-lambd * scale[0], 0.0), y, low, fma), doubt)
+
+
+# Garrote
+
+cdef inline real garrote_beyond(real a, double lambd, bint fma, uint32_t *doubt) noexcept nogil:
     """a - lambd^2 / a, where nothing cancels and nothing overflows."""
     cdef double x = a, t = lambd, d, q, n, xx, tt, y, inverse, rest
     cdef pair scale
@@ -104,7 +208,7 @@ cdef inline real garrote_beyond(real a, real lambd, bint fma, uint32_t *doubt) n
     return <real> round_to_odd(y, (residual(n, y, x, fma) + sum_error(xx, -tt, n)) / x, 8.077935669463161e-28)
 
 
-cdef inline double garrote_derivative(int k, real a, real lambd, bint fma, uint32_t *doubt) noexcept nogil:
+cdef inline double garrote_derivative(int k, real a, double lambd, bint fma, uint32_t *doubt) noexcept nogil:
     """1 + (lambd / a)^2, and -2 lambd / a."""
     cdef double x = a, t = lambd
     cdef double r, rest, square, y
