@@ -13,7 +13,7 @@ import numpy as np
 
 from ._backends import is_array
 from ._checks import check_scalar, refused_dtype, refused_requirement
-from ._dispatch import OPERATORS, Operator
+from ._dispatch import check_operator
 
 __all__ = ["AtThreshold", "noise_level", "universal_threshold"]
 
@@ -178,9 +178,7 @@ class AtThreshold:
     """
 
     def __init__(self, operator: Any, lambd: Any) -> None:
-        if not isinstance(operator, Operator):
-            msg = f"operator must be one of {', '.join(OPERATORS)}, got {operator!r}"
-            raise TypeError(msg)
+        check_operator(operator)
         _check_number(operator.__name__, "lambd", lambd)
         self.operator = operator
         self.lambd = lambd
