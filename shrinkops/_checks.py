@@ -99,14 +99,40 @@ def refused_dtype(name: str, argument: str, dtype: Any) -> TypeError:
     return TypeError(f"{name}: {argument} must hold real or complex numbers, got dtype {dtype_name(dtype)}")
 
 
+def refused_complex(name: str, dtype: Any) -> TypeError:
+    """Return the error for complex numbers where it matters which numbers are greater."""
+    return TypeError(f"{name}: x must hold real numbers, got dtype {dtype_name(dtype)}")
+
+
 def refused_type(name: str, argument: str, value: Any) -> TypeError:
     """Return the error for an object that is no array."""
     return TypeError(f"{name}: {argument} must be an array or a number, got {type_name(value)}")
 
 
-def refused_mix(name: str, argument: str, value: Any, x: Any) -> TypeError:
+def refused_mix(name: str, argument: str, value: Any, x: Any, which: str = "") -> TypeError:
     """Return the error for arrays of two libraries."""
-    return TypeError(f"{name}: x is {type_name(x)} but {argument} is {type_name(value)}")
+    return TypeError(f"{name}: x is {type_name(x)} but {argument} is {type_name(value)}{which}")
+
+
+def refused_growth(name: str, argument: str, shape: Any, x_shape: Any) -> ValueError:
+    """Return the error for an array with which x, which keeps its shape, would grow."""
+    return ValueError(f"{name}: {argument} must broadcast to the shape {tuple(x_shape)} of x, got shape {tuple(shape)}")
+
+
+def refused_hybrid(name: str, argument: str) -> ValueError:
+    """Return the error for an array beside a sparse one that stores arrays rather than numbers."""
+    return ValueError(f"{name}: {argument} must be a number where x has dense dimensions")
+
+
+def refused_filling(function: Any, value: Any, filling: Any, x: Any) -> ValueError:
+    """Return the error for a function of a sparse array that is no zero, or not one number, where nothing is stored."""
+    name = repr(function).removeprefix("<shrinkops.").removesuffix(">")
+    return ValueError(f"{name} is {value} where x is {filling}, which {type_name(x)} cannot leave out")
+
+
+def refused_device(name: str, argument: str, device: Any, x_device: Any) -> TypeError:
+    """Return the error for arrays on two devices."""
+    return TypeError(f"{name}: x is on {x_device} but {argument} is on {device}")
 
 
 def refused_out(name: str, x: Any, which: str = "") -> TypeError:

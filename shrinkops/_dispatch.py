@@ -70,6 +70,13 @@ class Function:
         cls, params = self.operator.checked(x, params, named)
         return (self.implementations.get(cls) or self.implementation(cls, x))(x, params, out)
 
+    def enter(self, x: Any, params: tuple[Any, ...], g: Any = None) -> Any:
+        """Evaluate at the front door, for arrays that hold others, with a cotangent or without."""
+        cls, params = self.operator.checked(x, params, {})
+        if g is not None:
+            cls = self.operator.checked_cotangent(cls, x, g)
+        return self.implementation(cls, x)(x, params, None, g)
+
     def __repr__(self) -> str:
         """Return the name of the function."""
         name = {VALUE: "", PENALTY: ".penalty"}.get(self.which, ".derivative")
@@ -91,9 +98,12 @@ class Operator(Function):
     formula : callable
         ``formula(xp, a, *params)``, the operator at ``a = abs(x)`` in the functions of the namespace `xp`.
     requires : dict of str to callable, optional
-        What the parameters must meet besides being at least 0, by the sentence that says so.
+        What the parameters must meet, by the sentence that says so. What is said of one of them alone replaces that it
+        must be at least 0.
     analytic : bool, default: False
         Whether the formula takes complex `x` as it is, rather than its magnitude.
+    odd : bool, default: True
+        Whether the operator is; if not, the formula takes real `x` with its sign, and complex `x` is refused.
     """
 
     def __init__(
@@ -101,6 +111,7 @@ class Operator(Function):
         formula: Callable[..., Any],
         requires: dict[str, Callable[..., Any]] | None = None,
         analytic: bool = False,
+        odd: bool = True,
     ) -> None:
         super().__init__(self, VALUE, inspect.getdoc(formula))
         self.__name__ = self.__qualname__ = formula.__name__
@@ -108,19 +119,23 @@ class Operator(Function):
         self.__wrapped__ = formula
         self.formula_at = formula
         self.analytic = analytic
+        self.odd = odd
         _, x, *parameters = inspect.signature(formula).parameters.values()
         self.parameters = tuple(p.name for p in parameters)
         self.defaults = tuple(p.default for p in parameters)
         out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
         bare = [p.replace(annotation=inspect.Parameter.empty) for p in (x, *parameters, out)]
         self.__signature__ = inspect.Signature(bare)
-        self.requirements = tuple(
-            Requirement(f"{p} >= 0", (k,), _at_least_zero) for k, p in enumerate(self.parameters)
-        ) + tuple(
+        given = [
             Requirement(text, tuple(map(self.parameters.index, inspect.signature(holds).parameters)), holds)
             for text, holds in (requires or {}).items()
-        )
-        self._further = tuple(r.of_all(len(parameters)) for r in self.requirements[len(parameters) :])
+        ]
+        alone = {r.positions[0] for r in given if len(r.positions) == 1}
+        defaults = [
+            Requirement(f"{p} >= 0", (k,), _at_least_zero) for k, p in enumerate(self.parameters) if k not in alone
+        ]
+        self.requirements = tuple(sorted(defaults + given, key=lambda r: (len(r.positions), r.positions)))
+        self._further = tuple(r.of_all(len(parameters)) for r in given)
         missing = inspect.Parameter.empty
         self._rest = [None if missing in self.defaults[n:] else self.defaults[n:] for n in range(len(parameters))]
         self.partials: Callable[..., Any]
@@ -181,10 +196,7 @@ class Operator(Function):
         (array([1., 0., 1.]), np.float64(0.0))
         """
         cls, params = self.checked(x, params, named)
-        if _backends.is_array(g):
-            cls = self._joined(cls, x, "g", g)
-        elif not isinstance(g, numbers.Number | np.generic):
-            raise refused_type(self.__name__, "g", g)
+        cls = self.checked_cotangent(cls, x, g)
         return tuple(pull.implementation(cls, x)(x, params, None, g) for pull in self.pulls)
 
     def checked(self, x: Any, params: tuple[Any, ...], named: dict[str, Any]) -> tuple[type, tuple[Any, ...]]:
@@ -198,6 +210,14 @@ class Operator(Function):
             if not holds(*params):
                 return self._examined(x, params)
         return type(x), params
+
+    def checked_cotangent(self, cls: type, x: Any, g: Any) -> type:
+        """Return the type that decides the backend, now that a cotangent has come."""
+        if _backends.is_array(g):
+            return self._joined(cls, x, "g", g)
+        if not isinstance(g, numbers.Number | np.generic):
+            raise refused_type(self.__name__, "g", g)
+        return cls
 
     def _complete(self, params: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Return all parameters in the order of the signature."""
@@ -300,6 +320,13 @@ def operator(formula: Callable[..., Any] | None = None, **options: Any) -> Any:
         return functools.partial(operator, **options)
     made = OPERATORS[formula.__name__] = Operator(formula, **options)
     return made
+
+
+def check_operator(value: Any) -> None:
+    """Refuse what is no operator."""
+    if not isinstance(value, Operator):
+        msg = f"operator must be one of {', '.join(OPERATORS)}, got {value!r}"
+        raise TypeError(msg)
 
 
 def _pull(name: str, which: int) -> Function:

@@ -6,17 +6,29 @@ A test asks for what it is about by the names of its arguments, and is run for e
 - ``library``: of LIBRARIES below; marked ``@pytest.mark.libraries(out=True)``: those of which that is so,
 - ``dtype``: that the library has; marked ``@pytest.mark.dtypes("real")``: of a kind of DTYPES.
 
-A library that cannot be imported is an error, not a skip, so that no backend goes untested unnoticed. To test less, say
-so: SHRINKOPS_TEST_LIBRARIES=numpy,torch.
+Variants of a library run what is marked ``@pytest.mark.core``, and slow ones what is marked with ``slow=True``; the
+others run everything.
+
+A library that cannot be imported is an error, not a skip, so that no backend goes untested unnoticed; those for a GPU
+are tested where there is one. To test less, say so: SHRINKOPS_TEST_LIBRARIES=numpy,torch.
+
+What a library can do is said by the tests that pass: those marked ``@pytest.mark.shows("out")`` show that it has out=.
+``--support-table=docs/support.csv`` writes that down, for the documentation and the README.
 """
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import csv
 import dataclasses
 import importlib
+import itertools
 import os
+import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -48,7 +60,7 @@ class Library:
     """How tests and SHRINKOPS_TEST_LIBRARIES call it: the library, and a variant of it behind a colon."""
     modules: tuple[str, ...]
     """What must be importable."""
-    make: Callable[[np.ndarray], Any]
+    from_numpy: Callable[[np.ndarray], Any]
     """An array of the library with the elements, shape and dtype of a NumPy array."""
     to_numpy: Callable[[Any], np.ndarray]
     """The way back."""
@@ -66,6 +78,30 @@ class Library:
     """Whether the kernels run it, so that results are the same bits as NumPy's; else the formula, within 4 ulp."""
     mixes: bool = False
     """Whether its own functions take NumPy arrays beside its own."""
+    leads: bool = True
+    """Whether x may be a number, or of NumPy, beside parameters of the library."""
+    broadcasts: bool = True
+    """Whether arrays broadcast by position, and x too."""
+    aligns: bool = False
+    """Whether arrays of other lengths are matched by their labels."""
+    ndims: tuple[int, ...] = (0, 1, 2, 3)
+    """The numbers of dimensions that its arrays may have, as far as there are tests of them."""
+    algebra: bool = True
+    """Whether its arrays are those of the array API, with products of matrices."""
+    zeros: bool = True
+    """Whether zeros have signs."""
+    core: bool = False
+    """Whether it runs the core of the tests only."""
+    slow: bool = False
+    """Whether it runs only what of the core is for slow libraries too."""
+    gpu: bool = False
+    """Whether it needs a GPU."""
+    gradient: Callable[..., Any] | None = None
+    """Gradients of the sum of a function of arrays, by its automatic differentiation."""
+    bomb: Callable[[], Any] | None = None
+    """An array that cannot be computed."""
+    during: Callable[[], Any] = contextlib.nullcontext
+    """What to do while a test runs."""
     compiles: bool = False
     """Whether every shape and dtype is compiled first, which takes time: ask for few."""
     setup: Callable[[], None] = lambda: None
@@ -79,9 +115,15 @@ class Library:
         """Return an array of the library, from anything that NumPy makes an array of."""
         return self.make(np.array(values, dtype=None if dtype is None else numpy_dtype(dtype)))
 
+    def make(self, a: np.ndarray) -> Any:
+        """Return an array of the library from one of NumPy."""
+        if np.ndim(a) not in self.ndims:
+            pytest.skip(f"{self.name} has no arrays of {np.ndim(a)} dimensions")
+        return self.from_numpy(a)
+
     def dtype_of(self, a: Any) -> str:
         """Return the name of the dtype of an array of the library."""
-        return getattr(a.dtype, "name", None) or str(a.dtype).removeprefix("torch.").removeprefix("array_api_strict.")
+        return getattr(getattr(a, "dtype", None), "name", self.to_numpy(a).dtype.name).lower()
 
 
 def numpy_dtype(name: Any) -> np.dtype:
@@ -114,6 +156,20 @@ def _from_strict(a: Any) -> np.ndarray:
         if hasattr(xp, "to_device")
         else np.asarray(a.to_device(xp.Device("CPU_DEVICE")))
     )
+
+
+def _standard(version: str) -> Callable[[], Any]:
+    @contextlib.contextmanager
+    def during() -> Iterator[None]:
+        import array_api_strict as xp
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is old
+            xp.set_array_api_strict_flags(api_version=version)
+        yield
+        xp.reset_array_api_strict_flags()
+
+    return during
 
 
 def _to_torch(a: np.ndarray) -> Any:
@@ -152,28 +208,270 @@ def _to_dask(a: np.ndarray) -> Any:
     return da.from_array(a, chunks=tuple(max(1, (n + 1) // 2) for n in a.shape))
 
 
+def _dask_bomb() -> Any:
+    import dask.array as da
+
+    return da.map_blocks(_explode, chunks=((2, 2),), dtype=float, meta=np.empty(0))
+
+
+def _explode(*_: Any) -> Any:
+    raise Computed
+
+
+class Computed(Exception):
+    """Something was computed that should not have been."""
+
+
+# Sparse arrays store every element, zeros too: what is not stored has tests of its own.
+
+
+def _everywhere(a: np.ndarray) -> np.ndarray:
+    return np.indices(a.shape).reshape(a.ndim, a.size)
+
+
+def _placed(shape: Any, where: Any, values: Any) -> np.ndarray:
+    a = np.zeros(shape, values.dtype)
+    a[tuple(where)] = values  # not added, which would take the sign of a zero
+    return a
+
+
+def _to_sparse(format: str) -> Callable[[np.ndarray], Any]:
+    def make(a: np.ndarray) -> Any:
+        import sparse
+
+        return sparse.COO(_everywhere(a), a.ravel(), shape=a.shape).asformat(format)
+
+    return make
+
+
+def _from_sparse(a: Any) -> np.ndarray:
+    return np.asarray(a.todense() if hasattr(a, "todense") else a)
+
+
+def _to_scipy(a: np.ndarray) -> Any:
+    import scipy.sparse
+
+    return scipy.sparse.coo_array((a.ravel(), tuple(_everywhere(a))), shape=a.shape)
+
+
+def _from_scipy(a: Any) -> np.ndarray:
+    return _placed(a.shape, a.coords, a.data) if hasattr(a, "coords") else np.asarray(a)
+
+
+def _to_torch_sparse(a: np.ndarray) -> Any:
+    import torch
+
+    values = _to_torch(a.ravel())
+    return torch.sparse_coo_tensor(_everywhere(a), values, a.shape, is_coalesced=True, check_invariants=True)
+
+
+def _from_torch_sparse(a: Any) -> np.ndarray:
+    if not a.is_sparse:
+        return _from_torch(a)
+    a = a.coalesce()
+    return _placed(a.shape, a.indices().numpy(), _from_torch(a.values()))
+
+
+def _to_jax_sparse(a: np.ndarray) -> Any:
+    import jax.numpy as jnp
+    from jax.experimental.sparse import BCOO
+
+    return BCOO((jnp.asarray(a.ravel()), jnp.asarray(_everywhere(a).T)), shape=a.shape, unique_indices=True)
+
+
+def _from_jax_sparse(a: Any) -> np.ndarray:
+    return _placed(a.shape, np.asarray(a.indices).T, np.asarray(a.data)) if hasattr(a, "indices") else np.asarray(a)
+
+
+def _torch_gradient(function: Any, *arrays: Any) -> list[Any]:
+    arrays = tuple(a.detach().clone().requires_grad_() for a in arrays)
+    y = function(*arrays)
+    (y.coalesce().values() if y.is_sparse else y).sum().backward()
+    return [a.grad for a in arrays]
+
+
+def _jax_gradient(function: Any, *arrays: Any) -> Any:
+    import jax
+
+    found = jax.grad(lambda *a: function(*a).sum(), range(len(arrays)), allow_int=True)(*arrays)
+    pairs = zip(arrays, found, strict=True)
+    return [type(a)((g.data, a.indices), shape=a.shape) if hasattr(a, "indices") else g for a, g in pairs]
+
+
+def _to_xarray(chunks: int | None) -> Callable[[np.ndarray], Any]:
+    """Dimensions have names counted from the last, so that they broadcast as those of NumPy do."""
+
+    def make(a: np.ndarray) -> Any:
+        import xarray as xr
+
+        array = xr.DataArray(a, dims=[f"axis{n}" for n in range(a.ndim, 0, -1)])
+        return array if chunks is None else array.chunk(chunks)
+
+    return make
+
+
+def _xarray_bomb() -> Any:
+    import xarray as xr
+
+    return xr.DataArray(_dask_bomb())
+
+
+def _to_pandas(a: np.ndarray) -> Any:
+    import pandas as pd
+
+    return (pd.Series if a.ndim == 1 else pd.DataFrame)(a)
+
+
+def _to_nullable(a: np.ndarray) -> Any:
+    import pandas as pd
+
+    kind = pd.arrays.FloatingArray if a.dtype.kind == "f" else pd.arrays.IntegerArray
+    return pd.Series(kind(a, np.zeros(a.shape, bool)))
+
+
+def _from_pandas(a: Any) -> np.ndarray:
+    return np.asarray(a, getattr(getattr(a, "dtype", None), "numpy_dtype", None))
+
+
+def _to_polars(a: np.ndarray) -> Any:
+    import polars as pl
+
+    return pl.Series("x", a)
+
+
+def _from_polars(a: Any) -> np.ndarray:
+    return a.to_numpy() if hasattr(a, "to_numpy") else np.asarray(a)
+
+
+COLUMNS: dict[str, Any] = {}
+
+
+def _emptied(kept: dict[str, Any]) -> Callable[[], Any]:
+    @contextlib.contextmanager
+    def during() -> Iterator[None]:
+        kept.clear()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "'asinh' is not implemented", UserWarning)  # by ONNX Runtime in float64
+            yield
+
+    return during
+
+
+def _to_expression(a: np.ndarray) -> Any:
+    import polars as pl
+
+    COLUMNS[f"c{len(COLUMNS)}"] = _to_polars(a)
+    return pl.col(f"c{len(COLUMNS) - 1}")
+
+
+def _from_expression(a: Any) -> np.ndarray:
+    import polars as pl
+
+    frame = pl.LazyFrame({name: COLUMNS[name] for name in a.meta.root_names()})
+    return frame.select(a).collect().to_series().to_numpy()
+
+
+def _polars_bomb() -> Any:
+    import polars as pl
+
+    return pl.col("x").map_batches(_explode, return_dtype=pl.Float64)
+
+
+FED: dict[str, Any] = {}
+
+
+def _to_onnx(a: np.ndarray) -> Any:
+    """An argument of a model, which is fed with the array when it is run."""
+    import ndonnx as ndx
+
+    x = ndx.argument(shape=a.shape, dtype=getattr(ndx, a.dtype.name))
+    FED[f"x{len(FED)}"] = (x, a)
+    return x
+
+
+def _from_onnx(a: Any) -> np.ndarray:
+    """Export the model, and run it."""
+    import ndonnx as ndx
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    model = ndx.build({name: x for name, (x, _) in FED.items()}, {"y": a}).SerializeToString()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    taken = {node.name for node in session.get_inputs()}
+    return session.run(["y"], {name: plain for name, (_, plain) in FED.items() if name in taken})[0]
+
+
+def _onnx_bomb() -> Any:
+    import ndonnx as ndx
+
+    return ndx.argument(shape=(4,), dtype=ndx.float64)
+
+
+def _to_cupy(a: np.ndarray) -> Any:
+    import cupy
+
+    return cupy.asarray(a)
+
+
+def _from_cupy(a: Any) -> np.ndarray:
+    import cupy
+
+    return cupy.asnumpy(a)
+
+
+STRICT = ("float32", "float64", *COMPLEX, *INTEGER, "bool")
+NARROW = ("float32", "float64", *INTEGER, "bool")
+SPARSE = {"mixes": True, "leads": False, "broadcasts": False}
+
 LIBRARIES = {
     library.name: library
     for library in (
         Library("numpy", ("ml_dtypes",), np.array, np.asarray, out=True),
         Library("numpy:readonly", ("ml_dtypes",), _readonly, np.asarray, out=True),
-        Library(
-            "array_api_strict",
-            ("array_api_strict",),
-            _to_strict(None),
-            _from_strict,
-            ("float32", "float64", *COMPLEX, *INTEGER, "bool"),
-            kernels=False,
-        ),
+        Library("array_api_strict", ("array_api_strict",), _to_strict(None), _from_strict, STRICT, kernels=False),
         Library(
             "array_api_strict:device1",
             ("array_api_strict",),
             _to_strict("device1"),
             _from_strict,
-            ("float32", "float64", *COMPLEX, *INTEGER, "bool"),
+            STRICT,
             kernels=False,
         ),
-        Library("torch", ("torch",), _to_torch, _from_torch, default="float32", out=True, differentiable=True),
+        *(
+            Library(
+                f"array_api_strict:{version}",
+                ("array_api_strict",),
+                _to_strict(None),
+                _from_strict,
+                NARROW if version == "2021.12" else STRICT,
+                kernels=False,
+                core=True,
+                during=_standard(version),
+            )
+            for version in ("2021.12", "2022.12", "2023.12", "2024.12")
+        ),
+        Library(
+            "torch",
+            ("torch",),
+            _to_torch,
+            _from_torch,
+            default="float32",
+            out=True,
+            differentiable=True,
+            gradient=_torch_gradient,
+        ),
+        Library(
+            "torch:sparse",
+            ("torch",),
+            _to_torch_sparse,
+            _from_torch_sparse,
+            default="float32",
+            leads=False,
+            broadcasts=False,
+            differentiable=True,
+            gradient=_torch_gradient,
+            core=True,
+        ),
         Library(
             "jax",
             ("jax",),
@@ -184,8 +482,119 @@ LIBRARIES = {
             mixes=True,
             compiles=True,
             setup=_setup_jax,
+            gradient=_jax_gradient,
         ),
-        Library("dask", ("dask.array",), _to_dask, lambda a: np.asarray(a.compute()), lazy=True, mixes=True),
+        Library(
+            "jax:sparse",
+            ("jax",),
+            _to_jax_sparse,
+            _from_jax_sparse,
+            ("float16", "float32", "float64", "complex64", "bool"),
+            differentiable=True,
+            kernels=False,
+            compiles=True,
+            gradient=_jax_gradient,
+            core=True,
+            slow=True,
+            **SPARSE,
+        ),
+        Library(
+            "cupy",
+            ("cupy",),
+            _to_cupy,
+            _from_cupy,
+            ("float16", *STRICT),
+            out=True,
+            kernels=False,
+            compiles=True,
+            gpu=True,
+        ),
+        Library(
+            "dask",
+            ("dask.array",),
+            _to_dask,
+            lambda a: np.asarray(a.compute()),
+            lazy=True,
+            mixes=True,
+            bomb=_dask_bomb,
+        ),
+        Library("sparse", ("sparse",), _to_sparse("coo"), _from_sparse, **SPARSE),
+        Library("sparse:gcxs", ("sparse",), _to_sparse("gcxs"), _from_sparse, STRICT, core=True, slow=True, **SPARSE),
+        Library("scipy", ("scipy.sparse",), _to_scipy, _from_scipy, STRICT, algebra=False, ndims=(1, 2), **SPARSE),
+        Library("xarray", ("xarray",), _to_xarray(None), np.asarray, mixes=True, broadcasts=False, algebra=False),
+        Library(
+            "xarray:dask",
+            ("xarray", "dask.array"),
+            _to_xarray(2),
+            np.asarray,
+            lazy=True,
+            mixes=True,
+            broadcasts=False,
+            core=True,
+            bomb=_xarray_bomb,
+        ),
+        Library(
+            "pandas",
+            ("pandas",),
+            _to_pandas,
+            _from_pandas,
+            ("float16", *STRICT),
+            mixes=True,
+            broadcasts=False,
+            algebra=False,
+            aligns=True,
+            ndims=(1, 2),
+        ),
+        Library(
+            "pandas:nullable",
+            ("pandas",),
+            _to_nullable,
+            _from_pandas,
+            ("float32", "float64", *INTEGER),
+            mixes=True,
+            broadcasts=False,
+            ndims=(1,),
+            core=True,
+        ),
+        Library(
+            "polars",
+            ("polars",),
+            _to_polars,
+            _from_polars,
+            ("float16", *NARROW),
+            mixes=True,
+            broadcasts=False,
+            ndims=(1,),
+        ),
+        Library(
+            "polars:expr",
+            ("polars",),
+            _to_expression,
+            _from_expression,
+            ("float16", "float32", "float64", *INTEGER),
+            lazy=True,
+            mixes=True,
+            broadcasts=False,
+            ndims=(1,),
+            core=True,
+            bomb=_polars_bomb,
+            during=_emptied(COLUMNS),
+        ),
+        Library(
+            "ndonnx",
+            ("ndonnx", "onnxruntime"),
+            _to_onnx,
+            _from_onnx,
+            NARROW,
+            lazy=True,
+            kernels=False,
+            compiles=True,
+            zeros=False,
+            core=True,
+            slow=True,
+            bomb=_onnx_bomb,
+            during=_emptied(FED),
+        ),
     )
 }
 
@@ -193,7 +602,7 @@ LIBRARIES = {
 def chosen() -> list[Library]:
     """Return the libraries to test, all imported."""
     names = os.environ.get("SHRINKOPS_TEST_LIBRARIES")
-    roots = set(names.split(",")) if names else {name.partition(":")[0] for name in LIBRARIES}
+    roots = set(names.split(",")) if names else {a.name.partition(":")[0] for a in LIBRARIES.values() if runs(a)}
     unknown = roots - {name.partition(":")[0] for name in LIBRARIES}
     if unknown:
         msg = f"SHRINKOPS_TEST_LIBRARIES names no library of the tests: {', '.join(sorted(unknown))}"
@@ -208,20 +617,35 @@ def chosen() -> list[Library]:
     return found
 
 
+def runs(library: Library) -> bool:
+    """Whether there is what a library needs: CuPy says whether there is a GPU."""
+    try:
+        return not library.gpu or importlib.import_module("cupy").cuda.runtime.getDeviceCount() > 0
+    except Exception:  # no CuPy, or whatever CUDA says
+        return False
+
+
 CHOSEN = chosen()
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Operators
 
 
-def example(operator: Any) -> tuple[float, ...]:
-    """Return parameters that the operator accepts: 0.5, 1, 1.5, ... in this order or the other."""
-    upward = tuple((k + 1) * 0.5 for k in range(len(operator.parameters)))
+SLOW_TO_COMPILE = ("lpshrink", "logshrink", "cauchyshrink")  # by XLA: seconds for every shape
+
+
+def example(operator: Any, candidates: tuple[float, ...] = (0.5, 1.0, 1.5, 3.0)) -> tuple[float, ...]:
+    """Return the first parameters of these numbers, each another, that the operator accepts."""
+    return next(p for p in itertools.permutations(candidates, len(operator.parameters)) if accepts(operator, p))
+
+
+def accepts(operator: Any, params: tuple[float, ...]) -> bool:
+    """Whether an operator accepts numbers as parameters."""
     try:
-        operator.checked(0.0, upward, {})
+        operator.checked(0.0, tuple(params), {})
     except ValueError:
-        return upward[::-1]
-    return upward
+        return False
+    return True
 
 
 def functions(operator: Any) -> list[Any]:
@@ -238,6 +662,60 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
     config.addinivalue_line("markers", "libraries(**capabilities): for the libraries of which that is so")
     config.addinivalue_line("markers", "dtypes(kind): for the dtypes of a kind")
+    config.addinivalue_line("markers", "core(slow=False): for all variants of libraries, and those that are slow")
+    config.addinivalue_line("markers", "shows(*capabilities): of the library, if the test passes")
+
+    file = config.getoption("--support-table")
+    if file:
+        config.pluginmanager.register(Support(Path(file)))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the table of support."""
+    parser.addoption("--support-table", metavar="FILE", help="write what the tests show of each library as CSV")
+
+
+class Support:
+    """What the tests show of each library: of every test marked so, whether all of its runs have passed."""
+
+    capabilities = ("value", "derivative", "vjp", "array parameters", "complex", "out", "lazy", "autodiff")
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.passed: dict[tuple[str, str], list[bool]] = collections.defaultdict(list)
+        self.dtypes: dict[str, dict[str, bool]] = collections.defaultdict(dict)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Any:
+        """Take down how a test has ended."""
+        report = yield
+        mark = item.get_closest_marker("shows")
+        if mark and not report.skipped and (report.when == "call" or report.failed):
+            params = item.callspec.params  # type: ignore[attr-defined]
+            for capability in mark.args:
+                self.passed[params["library"].name, capability].append(report.passed)
+                if capability == "dtypes":
+                    kept = self.dtypes[params["library"].name]
+                    kept[params["dtype"]] = report.passed and kept.get(params["dtype"], True)
+        return report
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the table."""
+        with self.file.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["library", "version", *self.capabilities, "dtypes kept", "run on"])
+            writer.writerows(map(self.row, LIBRARIES.values()))
+
+    def row(self, library: Library) -> list[str]:
+        """Return the row of a library."""
+        root = library.name.partition(":")[0]
+        if library not in CHOSEN:
+            return [library.name, *["not run"] * (len(self.capabilities) + 3)]
+        found = [self.passed.get((library.name, capability)) for capability in self.capabilities]
+        words = ["-" if a is None else "yes" if all(a) else "FAILED" for a in found]
+        kept = " ".join(dtype for dtype, passed in self.dtypes[library.name].items() if passed)
+        place = "GPU" if library.gpu else f"CPU, {platform.system()} {platform.machine()}"
+        return [library.name, importlib.import_module(root).__version__, *words, kept, place]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -256,15 +734,44 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     libraries = CHOSEN
     for mark in metafunc.definition.iter_markers("libraries"):
         libraries = [a for a in libraries if all(getattr(a, key) == value for key, value in mark.kwargs.items())]
+    core = metafunc.definition.get_closest_marker("core")
+    if core is None:
+        libraries = [a for a in libraries if not a.core]
+    elif not core.kwargs.get("slow"):
+        libraries = [a for a in libraries if not a.slow]
     kinds = [mark.args[0] for mark in metafunc.definition.iter_markers("dtypes")] or ["real"]
     dtypes = DTYPES[kinds[0]]
     if {"library", "dtype"} <= wanted:
         pairs = [(library, dtype) for library in libraries for dtype in dtypes if dtype in library.dtypes]
-        metafunc.parametrize("library,dtype", pairs, ids=[f"{library}-{dtype}" for library, dtype in pairs])
+        marked = [pytest.param(*pair, marks=_marks(pair[0]), id=f"{pair[0]}-{pair[1]}") for pair in pairs]
+        metafunc.parametrize("library,dtype", marked)
     elif "library" in wanted:
-        metafunc.parametrize("library", libraries, ids=repr)
+        metafunc.parametrize("library", [pytest.param(a, marks=_marks(a), id=a.name) for a in libraries])
     elif "dtype" in wanted:
         metafunc.parametrize("dtype", dtypes)
+
+
+def _marks(library: Library) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.gpu] if library.gpu else []
+
+
+@pytest.fixture(autouse=True)
+def _during(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the library of a test wants done while it runs."""
+    library = getattr(request.node, "callspec", None) and request.node.callspec.params.get("library")
+    with library.during() if library else contextlib.nullcontext():
+        yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out operators that are not odd, and take no complex numbers, where a test is about these."""
+
+    def takes(item: pytest.Item) -> bool:
+        asked = item.callspec.params if hasattr(item, "callspec") else {}
+        operator = asked.get("operator", asked.get("thresholding"))
+        return asked.get("dtype") not in COMPLEX or getattr(operator, "odd", True)
+
+    items[:] = filter(takes, items)
 
 
 def _only(name: str) -> ModuleType:
@@ -292,9 +799,45 @@ def da() -> ModuleType:
 
 
 @pytest.fixture
+def scipy() -> ModuleType:
+    """scipy.sparse, where it is among the libraries to test."""
+    return _only("scipy")
+
+
+@pytest.fixture
+def xr() -> ModuleType:
+    """xarray, where it is among the libraries to test."""
+    return _only("xarray")
+
+
+@pytest.fixture
+def pd() -> ModuleType:
+    """pandas, where it is among the libraries to test."""
+    return _only("pandas")
+
+
+@pytest.fixture
+def pl() -> ModuleType:
+    """polars, where it is among the libraries to test."""
+    return _only("polars")
+
+
+@pytest.fixture
+def ndx() -> ModuleType:
+    """ndonnx, where it is among the libraries to test."""
+    return _only("ndonnx")
+
+
+@pytest.fixture
 def strict() -> ModuleType:
     """array_api_strict, where it is among the libraries to test."""
     return _only("array_api_strict")
+
+
+@pytest.fixture
+def every_library() -> dict[str, Library]:
+    """All libraries that there are tests of, by name."""
+    return LIBRARIES
 
 
 @pytest.fixture
@@ -306,9 +849,25 @@ def libraries() -> dict[str, Library]:
 class Help:
     """What tests share; they cannot import one another."""
 
+    accepts = staticmethod(accepts)
+    slow_to_compile = SLOW_TO_COMPILE
     example = staticmethod(example)
     functions = staticmethod(functions)
     numpy_dtype = staticmethod(numpy_dtype)
+
+    @staticmethod
+    def arrays(operator: Any, shape: tuple[int, ...], seed: int = 3) -> list[np.ndarray]:
+        """Return parameters around the example, that the operator accepts."""
+        rng = np.random.default_rng(seed)
+        return [a * rng.uniform(0.9, 1.1, shape) for a in example(operator)]
+
+    @staticmethod
+    def exact(operator: Any, x: Any, params: Any, which: str = "value", dtype: Any = "float64") -> np.ndarray:
+        """Return what the definition gives, to the nearest number of a dtype; zeros have the sign of x."""
+        from shrinkops.testing import reference, rounded
+
+        exact = np.asarray(rounded(reference(operator, x, *params, which=which), dtype))
+        return np.copysign(exact, x) if operator.odd and which == "value" else exact
 
     @staticmethod
     def reals(dtype: str) -> np.ndarray:
@@ -382,6 +941,7 @@ class Help:
         if a.dtype.kind == "c":
             np.testing.assert_allclose(a, b, rtol=8 * np.finfo(a.dtype).eps, atol=0)
         elif library.kernels:
+            a, b = (np.where(np.isnan(c), np.array(np.nan, c.dtype), c) for c in (a, b))  # whatever NaN
             np.testing.assert_array_equal(self.bits(a), self.bits(b))
         else:
             assert self.ulps(a, b) <= ulps

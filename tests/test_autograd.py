@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import shrinkops
+from shrinkops import OPERATORS
 
 pytestmark = [  # what PyTorch says of itself
     pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning"),
@@ -163,16 +164,6 @@ def test_torch_jacobians_and_hessian(operator, torch, help):
         torch.testing.assert_close(found, torch.diag(second), rtol=1e-6, atol=1e-7)
     found = torch.autograd.functional.hessian(lambda a: operator(a, *p).sum(), x)
     torch.testing.assert_close(found, torch.diag(second), rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.xfail(reason="PyTorch: forward mode over forward mode is 0 through any autograd.Function", strict=True)
-def test_torch_forward_over_forward(torch, help):
-    operator = next(op for op in shrinkops.OPERATORS.values() if op.analytic)  # its second derivative is not 0
-    x, p = torch.tensor([0.7], dtype=torch.float64), help.example(operator)
-    found, expected = (
-        mode(mode(lambda a: operator(a, *p).sum()))(x) for mode in (torch.func.jacfwd, torch.func.jacrev)
-    )
-    torch.testing.assert_close(found, expected)
 
 
 def test_torch_hessian_of_parameters(thresholding, torch, help):
@@ -360,12 +351,17 @@ def test_torch_compile_companions(operator, torch, help):
         torch.testing.assert_close(found, function(x, *p), rtol=2e-6, atol=1e-6)
 
 
+def quickly_compiled(help):
+    """Operators by name, with parameters, but for those that take a compiler seconds."""
+    return {name: help.example(op) for name, op in OPERATORS.items() if name not in help.slow_to_compile}
+
+
 FIRST = """
     import torch
     import shrinkops
     x = torch.linspace(-3, 3, 101, requires_grad=True)
-    for name, op in shrinkops.OPERATORS.items():
-        p = [(k + 1) * 0.5 for k in range(len(op.parameters))]
+    for name, p in {examples}.items():
+        op = shrinkops.OPERATORS[name]
         compiled = torch.compile(lambda a: op(a, *p), fullgraph=True, backend="{backend}")
         y = compiled(x)
         (g,) = torch.autograd.grad(y.sum(), x)
@@ -376,16 +372,14 @@ FIRST = """
 """
 
 
-def test_torch_compile_as_the_first_call(torch):
+def test_torch_compile_as_the_first_call(torch, help):
     """No call before has bound a backend, and tracing binds it."""
-    run(FIRST.format(backend="aot_eager"))
+    run(FIRST.format(backend="aot_eager", examples=quickly_compiled(help)))
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
-def test_torch_compile_with_inductor(torch):
-    run(
-        FIRST.format(backend="inductor").replace("shrinkops.OPERATORS.items()", "list(shrinkops.OPERATORS.items())[:2]")
-    )
+def test_torch_compile_with_inductor(torch, help):
+    run(FIRST.format(backend="inductor", examples=dict(list(quickly_compiled(help).items())[:2])))
 
 
 def test_torch_of_another_default_dtype(operator, torch, help):
@@ -524,17 +518,18 @@ def test_jax_in_loops(operator, jax, help):
     np.testing.assert_allclose(found, expected, rtol=1e-13)
 
 
-def test_jax_without_double_precision(jax):
+def test_jax_without_double_precision(jax, help):
     """As JAX comes: float32 is the default, and what is asked for in float64 is made float32 without a word."""
     run(
+        f"        EXAMPLES = {quickly_compiled(help)}"
         """
         import warnings
         warnings.simplefilter("error")
         import jax, numpy as np, jax.numpy as jnp
         import shrinkops
         assert not jax.config.jax_enable_x64
-        for op in shrinkops.OPERATORS.values():
-            p = [(k + 1) * 0.5 for k in range(len(op.parameters))]
+        for name, p in EXAMPLES.items():
+            op = shrinkops.OPERATORS[name]
             for x in (jnp.arange(-3, 4), jnp.arange(-3.0, 4.0)):
                 y = op(x, *p)
                 assert y.dtype == np.float32

@@ -57,13 +57,13 @@ def companions(operator):
     return [*found, operator.penalty] if hasattr(operator, "penalty") else found
 
 
-def test_pickle_and_copy(operator):
+def test_pickle_and_copy(operator, help):
     for function in companions(operator):
         for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
             assert pickle.loads(pickle.dumps(function, protocol)) is function
         assert copy.copy(function) is function
         assert copy.deepcopy([function])[0] is function
-    assert pickle.loads(pickle.dumps(operator.vjp))(1.0, 2.0, *[0.5] * len(operator.parameters))
+    assert pickle.loads(pickle.dumps(operator.vjp))(1.0, 2.0, *help.example(operator))
 
 
 def test_pickle_into_another_process(operator):
@@ -138,17 +138,19 @@ def test_import_changes_nothing():
     )
 
 
-def test_first_call_from_many_threads():
+def test_first_call_from_many_threads(help):
     """Binding a backend races with nothing."""
+    examples = {name: help.example(op) for name, op in shrinkops.OPERATORS.items()}
     run(
+        f"        examples = {examples}"
         """
         import threading, numpy, shrinkops
         barrier, failures = threading.Barrier(16), []
         def call():
             barrier.wait()
             try:
-                for op in shrinkops.OPERATORS.values():
-                    p = [(k + 1) * 0.5 for k in range(len(op.parameters))]
+                for name, op in shrinkops.OPERATORS.items():
+                    p = examples[name]
                     for x in (numpy.linspace(-3, 3, 1000), numpy.float32(2), [1, 2]):
                         op(x, *p), op.derivative(x, *p), op.vjp(1.0, x, *p)
             except BaseException as error:
@@ -170,10 +172,13 @@ def test_each_type_is_bound_once(operator, library, help):
     assert operator.implementations[type(x)] is bound
 
 
-def test_libraries_are_named_in_one_place():
-    """Every name leads to a module of one function."""
-    for load in _backends.LIBRARIES.values():
-        assert callable(load().bind)
+def test_libraries_are_named_in_one_place(libraries):
+    """Every name leads to a module of one function and the types that it is for."""
+    roots = {name.partition(":")[0] for name in libraries}
+    for root in roots:
+        module = _backends.LIBRARIES[root]()
+        assert callable(module.bind)
+        assert module.ARRAYS
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -325,10 +330,17 @@ def test_the_device_is_kept(operator, strict, help):
         assert operator(2.0, *arrays).device == a.device
 
 
-def test_arrays_on_two_devices_are_refused_by_the_library(thresholding, strict, help):
-    params = [strict.asarray([a], device=strict.Device("device1")) for a in help.example(thresholding)]
-    with pytest.raises((ValueError, RuntimeError)):
-        thresholding(strict.asarray([1.0]), *params)
+def test_arrays_on_two_devices(thresholding, strict, help):
+    """Are refused by a sentence that names both."""
+    there = strict.Device("device1")
+    x, name = strict.asarray([1.0]), f"{thresholding.__name__}: x is on {strict.Device('CPU_DEVICE')}"
+    params = [strict.asarray([a], device=there) for a in help.example(thresholding)]
+    with pytest.raises(TypeError) as raised:
+        thresholding(x, *params)
+    assert str(raised.value) == f"{name} but {thresholding.parameters[0]} is on {there}"
+    with pytest.raises(TypeError) as raised:
+        thresholding.vjp(strict.asarray([1.0], device=there), x, *help.example(thresholding))
+    assert str(raised.value) == f"{name} but g is on {there}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

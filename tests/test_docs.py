@@ -213,7 +213,8 @@ def test_every_function_has_examples(name: str) -> None:
 @pytest.mark.parametrize("name", modules())
 def test_examples_of_modules(name: str, libraries: dict[str, Any]) -> None:
     """What is not public has few examples, and these are right too."""
-    package, _, library = name.rpartition(".")
+    package, _, module = name.rpartition(".")
+    library = module.partition("_")[0]
     if package == _backends.__name__ and library in _backends.LIBRARIES and library not in libraries:
         pytest.skip(f"SHRINKOPS_TEST_LIBRARIES leaves out {library}")
     for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name)):

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import array_api_compat
 import numpy as np
 
 from .. import _backends, _formula
-from .._checks import refused_dtype, refused_mix, refused_out
+from .._checks import refused_device, refused_dtype, refused_mix, refused_out
 
 if TYPE_CHECKING:
     from .._dispatch import Function
+
+
+@runtime_checkable
+class Array(Protocol):
+    """What has a namespace."""
+
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
+        """Return the namespace."""
+
+
+ARRAYS = (Array,)
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:
@@ -24,18 +36,27 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if out is not None:
             raise refused_out(name, x)
-        found = next(a for a in (x, *params, g) if isinstance(a, cls))
-        xp = array_api_compat.array_namespace(found)
+        arrays = [
+            (argument, a)
+            for argument, a in zip(("x", *operator.parameters, "g"), (x, *params, g), strict=True)
+            if _backends.is_array(a) and not _backends.is_numpy(type(a))
+        ]
+        _, found = arrays[0]
+        namespace = array_api_compat.array_namespace(found)
+        for argument, a in arrays[1:]:
+            if array_api_compat.array_namespace(a) is not namespace:
+                raise refused_mix(name, argument, a, x)
+            check_device(name, argument, a, found)
+        xp: Any = Namespace(namespace)
         place = functools.partial(xp.asarray, device=array_api_compat.device(found))
-        if not isinstance(x, cls):
+        if x is not found:
             x = converted(operator, place, x, (*params, g))
         with np.errstate(all="ignore"):  # there are libraries that compute with NumPy
             return evaluate(x, params, g, xp, place)
 
     def evaluate(x: Any, params: tuple[Any, ...], g: Any, xp: Any, place: Callable[..., Any]) -> Any:
-        default = xp.__array_namespace_info__().default_dtypes(device=array_api_compat.device(x))["real floating"]
         params = tuple(cast(operator, k, xp, p, x) for k, p in enumerate(params))
-        x = _formula.promoted(name, xp, x, default)
+        x = _formula.promoted(operator, xp, x, place(0.0).dtype)
         if g is None:
             return function.formula(xp, x, params)
         if isinstance(g, np.ndarray):
@@ -65,3 +86,81 @@ def cast(operator: Any, k: int, xp: Any, p: Any, x: Any) -> Any:
     if not xp.isdtype(p.dtype, ("real floating", "integral")):
         raise refused_dtype(operator.__name__, operator.parameters[k], p.dtype)
     return p
+
+
+def check_device(name: str, argument: str, a: Any, x: Any) -> None:
+    """Refuse an array that is on another device than x."""
+    here, there = (getattr(b, "device", None) for b in (x, a))
+    if here is not None and there is not None and here != there:
+        raise refused_device(name, argument, there, here)
+
+
+class Namespace:
+    """
+    A namespace, with what formulas use of later versions of the standard than it implements.
+
+    Parameters
+    ----------
+    xp : module
+        The namespace.
+    """
+
+    def __init__(self, xp: ModuleType) -> None:
+        self.xp = xp
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what has the name, or a function that tries that first and then does without."""
+        without = WITHOUT.get(name)
+        if without is None:
+            return getattr(self.xp, name)
+
+        def function(*args: Any) -> Any:
+            try:
+                return getattr(self.xp, name)(*args)
+            except (AttributeError, NotImplementedError, RuntimeError):  # the last: array_api_strict's
+                return without(self.xp, *args)
+
+        return function
+
+
+def _isdtype(xp: Any, dtype: Any, kinds: Any) -> bool:
+    names = {
+        "real floating": ("float32", "float64"),
+        "complex floating": ("complex64", "complex128"),
+        "integral": ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    }
+    kinds = (kinds,) if isinstance(kinds, str) else kinds
+    return any(dtype == getattr(xp, name, None) for kind in kinds for name in names[kind])
+
+
+def _signbit(xp: Any, x: Any) -> Any:
+    return (x < 0) | ((x == 0) & (1 / x < 0))
+
+
+def _copysign(xp: Any, x: Any, y: Any) -> Any:
+    return xp.where(_signbit(xp, y), -xp.abs(x), xp.abs(x))
+
+
+def _maximum(xp: Any, x: Any, y: Any) -> Any:
+    return xp.where((x >= y) | xp.isnan(x), x, y)
+
+
+def _minimum(xp: Any, x: Any, y: Any) -> Any:
+    return xp.where((x <= y) | xp.isnan(x), x, y)
+
+
+def _hypot(xp: Any, x: Any, y: Any) -> Any:
+    a, b = xp.abs(x), xp.abs(y)
+    large, small = _maximum(xp, a, b), _minimum(xp, a, b)
+    ratio = small / xp.where((large > 0) & (large < xp.inf), large, xp.ones_like(large))
+    return xp.where(large < xp.inf, large * xp.sqrt(1 + ratio * ratio), large)
+
+
+WITHOUT: dict[str, Callable[..., Any]] = {
+    "isdtype": _isdtype,
+    "signbit": _signbit,
+    "copysign": _copysign,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "hypot": _hypot,
+}

@@ -10,15 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _backends, _formula
-from .._checks import refused_out, refused_type
+from .._checks import refused_device, refused_mix, refused_out
+from . import jax_sparse
 from .generic import cast
 
 if TYPE_CHECKING:
     from .._dispatch import Function
 
+ARRAYS = (jax.Array, jax.core.Tracer, *jax_sparse.ARRAYS)
+
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:
     """Return a compiled function; g is its cotangent where there is one."""
+    if issubclass(cls, jax_sparse.ARRAYS):
+        return jax_sparse.bind(function, cls)
     operator = function.operator
     name = operator.__name__
 
@@ -45,20 +50,31 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if out is not None:
             raise refused_out(name, x)
-        if not isinstance(x, jax.Array):
-            if not _backends.is_numpy(type(x)):
-                raise refused_type(name, "x", x)
-            x = jnp.asarray(x)
-        x = _formula.promoted(name, jnp, x, jnp.result_type(float))
-        real = jnp.real(x).dtype
+        x = jnp.asarray(x)
+        for argument, a in zip((*operator.parameters, "g"), (*params, g), strict=True):
+            if isinstance(a, jax_sparse.ARRAYS):
+                raise refused_mix(name, argument, a, x)
+            if committed(a) and committed(x) and a.devices() != x.devices():
+                raise refused_device(name, argument, a.device, x.device)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            x = _formula.promoted(operator, jnp, x, jnp.result_type(float))
+        real = jnp.finfo(x.dtype).dtype
         with np.errstate(over="ignore"):  # a number too large for the dtype is infinity
-            arrays = tuple(jnp.asarray(parameter(k, p, x), real) for k, p in enumerate(params))
+            arrays = tuple(parameter(k, p, x, real) for k, p in enumerate(params))
         if g is None:
             return compiled(x, *arrays)
         y = pulled(x, *arrays, jnp.asarray(g, x.dtype))
         return _formula.sum_to_shape(jnp, y, jnp.shape((x, *arrays)[function.which]))
 
-    def parameter(k: int, p: Any, x: Any) -> Any:
-        return p if isinstance(p, float) else cast(operator, k, jnp, jnp.asarray(p), x)
+    def parameter(k: int, p: Any, x: Any, real: Any) -> Any:
+        if type(p) is float:
+            return np.asarray(p, real)  # a constant under jit, and no transfer of its own
+        p = cast(operator, k, jnp, p if isinstance(p, jax.Array) else jnp.asarray(p), x)
+        return p if p.dtype == real else p.astype(real)
 
     return call
+
+
+def committed(a: Any) -> bool:
+    """Whether an array was put on its devices, and does not move to those of others."""
+    return isinstance(a, jax.Array) and not isinstance(a, jax.core.Tracer) and a.committed

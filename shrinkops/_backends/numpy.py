@@ -1,4 +1,4 @@
-"""NumPy: the kernels, and the formula for complex and extended precision."""
+"""NumPy: the kernels, and the formula for extended precision and penalties."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _formula
-from .._checks import BFLOAT16, check_out, is_real, refused_dtype, refused_mix
+from .._checks import BFLOAT16, check_out, is_real, refused_complex, refused_dtype, refused_mix
 from .._kernels.loops import KERNELS
-from . import PENALTY, VALUE
+from . import NUMPY_TYPES, PENALTY, VALUE
 
 if TYPE_CHECKING:
-    from .._dispatch import Function
+    from .._dispatch import Function, Operator
+
+ARRAYS = NUMPY_TYPES
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:
@@ -43,7 +45,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             return wrapped(x, params, out, g)
         if out is not None and not isinstance(out, np.ndarray):
             raise refused_mix(name, "out", out, x)
-        x = promoted(name, x)
+        x = promoted(operator, x)
         real = np.real(x).dtype
         with np.errstate(all="ignore"):
             params = tuple(p if type(p) is float else parameter(k, p, real) for k, p in enumerate(params))
@@ -68,7 +70,9 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             return y if out is None else out
         if brain:  # NumPy's finfo does not know it
             rounded = [np.asarray(p, x.dtype).astype(np.float32) for p in params]
-            y = function.formula(np, x.astype(np.float32), tuple(rounded)).astype(x.dtype)
+            y = function.formula(
+                np, x.astype(np.float32), tuple(rounded), None if g is None else g.astype(np.float32)
+            ).astype(x.dtype)
         else:
             y = function.formula(np, x, params, g)
         if out is None:
@@ -94,6 +98,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             mask_of = np.ma.getmaskarray(arrays[which])
             ones = [np.where(mask, np.ones_like(a), a) for a in (x, *map(np.asarray, params))]
             y = anything(ones[0], tuple(ones[1:]), None, np.where(mask, 0, g))
+            y = np.where(mask, np.zeros_like(y), y)  # NaN, where 1 is outside the domain of a parameter
             y = _formula.sum_to_shape(np, y, mask_of.shape)
             return np.ma.MaskedArray(y, mask_of) if mask_of.shape else y
         y = anything(x, tuple(params), out if out is None else np.asarray(out))
@@ -117,10 +122,12 @@ def plain(a: Any) -> Any:
     return a if type(a) is float else np.asarray(a)
 
 
-def promoted(name: str, x: Any) -> Any:
+def promoted(operator: Operator, x: Any) -> Any:
     """Return x as floating-point numbers, integers as float64."""
+    if x.dtype.kind == "c" and not operator.odd:
+        raise refused_complex(operator.__name__, x.dtype)
     if x.dtype.kind in "fc" or x.dtype.name == BFLOAT16:
         return x
     if x.dtype.kind in "iu":
         return x.astype(np.float64)
-    raise refused_dtype(name, "x", x.dtype)
+    raise refused_dtype(operator.__name__, "x", x.dtype)

@@ -1,7 +1,9 @@
-"""PyTorch: the kernels on the CPU, under autograd too; the formula on other devices and under torch.compile."""
+"""PyTorch: the kernels on the CPU, under autograd too; elsewhere the formula, one fused kernel on CUDA."""
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,69 +13,87 @@ import torch
 from torch.autograd import forward_ad
 
 from .. import _formula
-from .._checks import check_out, refused_mix, refused_out
+from .._checks import check_out, refused_device, refused_mix, refused_out
+from .._dispatch import OPERATORS
 from .._kernels.loops import KERNELS
-from . import PENALTY, VALUE
+from . import PENALTY, VALUE, torch_sparse
 from .generic import cast, converted
 
 if TYPE_CHECKING:
     from .._dispatch import Function
 
+ARRAYS = (torch.Tensor,)
 BFLOAT16 = torch.bfloat16
-NUMPY_DTYPES = {torch.float32, torch.float64, torch.float16}
-KERNEL_DTYPES = {*NUMPY_DTYPES, BFLOAT16}
+PLAIN = (torch.Tensor, torch.nn.Parameter)  # other subclasses give meaning to what the functions of torch return
+
+# Called for every array: names of this module are found sooner.
+is_compiling = torch.compiler.is_compiling
+modes = torch._C._len_torch_dispatch_stack
+is_tracing = torch._C._is_tracing
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:
     """Return a function on tensors."""
     operator, which = function.operator, function.which
     name = operator.__name__
-    kernel = KERNELS[name]
+    kernel = KERNELS.get(name)
+    sparse = torch_sparse.bind(function, cls)
 
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, torch.Tensor):
             x = converted(operator, torch.as_tensor, x, (*params, g))
         params = tuple(p if type(p) is float else parameter(k, p, x) for k, p in enumerate(params))
-        x = _formula.promoted(name, xp, x, torch.get_default_dtype())
-        if g is not None:
-            y = torch.broadcast_shapes(x.shape, *(p.shape for p in params if type(p) is not float))
-            if isinstance(g, np.ndarray):
-                raise refused_mix(name, "g", g, x)
-            g = torch.as_tensor(g, dtype=x.dtype, device=x.device).broadcast_to(y)
-            traced = torch.compiler.is_compiling()
-            pulled = function.formula(xp, x, params, g) if traced else differentiable(function, x, params, g)
-            argument = (x, *params)[which]
-            return _formula.sum_to_shape(xp, pulled, () if type(argument) is float else argument.shape)
+        if x.layout in torch_sparse.LAYOUTS:
+            return sparse(x, params, out, g)
+        if not x.dtype.is_floating_point:
+            x = _formula.promoted(operator, xp, x, torch.get_default_dtype())
         tracked = torch.is_grad_enabled() and any(
-            isinstance(a, torch.Tensor) and a.requires_grad for a in (x, out, *params)
+            isinstance(a, torch.Tensor) and a.requires_grad for a in (x, out, g, *params)
         )
+        if g is not None:
+            if isinstance(g, np.ndarray) or torch_sparse.holds(g):
+                raise refused_mix(name, "g", g, x)
+            if isinstance(g, torch.Tensor) and g.device != x.device:
+                raise refused_device(name, "g", g.device, x.device)
+            g = torch.as_tensor(g, dtype=x.dtype, device=x.device).broadcast_to(shape_of(x, params))
+            argument = (x, *params)[which]
+            return summed(evaluated(x, params, g, tracked), () if type(argument) is float else argument.shape)
         if out is not None:
             if tracked:
                 raise refused_out(name, x, " that requires grad")
             return into(out, x, params)
-        if torch.compiler.is_compiling():
-            if tracked and which == VALUE:
-                return Traced.apply(function, x, *params)
-            return function.formula(xp, x, params)
-        if tracked or forward_ad._current_level >= 0:
-            return differentiable(function, x, params, None)
-        y = on_kernel(function, x, params, None, None)
-        return differentiable(function, x, params, None) if y is None else y
+        return evaluated(x, params, None, tracked)
+
+    def evaluated(x: Any, params: tuple[Any, ...], g: Any, tracked: bool) -> Any:
+        if is_compiling() and OPERATORS.get(name) is operator:
+            from .torch_graph import in_graph  # when there is a graph: it loads the compiler
+
+            return in_graph(name, which, g, x, *params)
+        if is_compiling() or is_tracing():
+            return function.formula(xp, x, params, g)
+        return (differentiable if tracked or transformed() else compute)(function, x, params, g)
 
     def into(out: Any, x: Any, params: tuple[Any, ...]) -> Any:
         if not isinstance(out, torch.Tensor):
             raise refused_mix(name, "out", out, x)
-        shape = torch.broadcast_shapes(x.shape, *(p.shape for p in params if type(p) is not float))
-        check_out(out.shape, out.dtype, shape, x.dtype.to_real() if which == PENALTY else x.dtype)
-        if on_kernel(function, x, params, out, None) is None:
-            return out.copy_(function.formula(xp, x, params))
+        if out.device != x.device:
+            raise refused_device(name, "out", out.device, x.device)
+        check_out(out.shape, out.dtype, shape_of(x, params), x.dtype.to_real() if which == PENALTY else x.dtype)
+        if is_compiling() or on_kernel(function, x, params, out, None) is None:
+            return out.copy_(evaluated(x, params, None, False))
         torch.autograd.graph.increment_version(out)  # so that autograd sees it change
         return out
 
     def parameter(k: int, p: Any, x: Any) -> Any:
         if not isinstance(p, torch.Tensor):
             raise refused_mix(name, operator.parameters[k], p, x)
-        return cast(operator, k, xp, p, x)
+        if torch_sparse.holds(p) and not torch_sparse.holds(x):
+            raise refused_mix(name, operator.parameters[k], p, x, ", which is sparse")
+        if p.device != x.device:
+            if p.ndim or p.device.type != "cpu":
+                raise refused_device(name, operator.parameters[k], p.device, x.device)
+            p = p.to(x.device)  # as PyTorch does with tensors that are numbers
+        return p if p.dtype.is_floating_point else cast(operator, k, xp, p, x)
 
     def quick(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         """Plain tensors on the CPU with scalar parameters; whatever else there is to think of, call() does."""
@@ -81,104 +101,218 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             type(x) is cls
             and out is None
             and g is None
-            and not torch.compiler.is_compiling()
+            and not is_compiling()
             and not x.requires_grad
             and forward_ad._current_level < 0
-            and x.dtype in NUMPY_DTYPES
+            and not modes()
+            and not is_tracing()
         ):
             for p in params:
                 if type(p) is not float:
                     break
             else:
                 try:
+                    if x.dtype is BFLOAT16:
+                        bits = kernel(x.view(torch.uint16).numpy(), params, None, which, None, True)
+                        return torch.from_numpy(bits).view(BFLOAT16)
                     return torch.from_numpy(kernel(x.numpy(), params, None, which))
-                except (RuntimeError, TypeError):  # no memory that NumPy could read
+                except (RuntimeError, TypeError):  # no memory that NumPy could read, or no kernel for what is there
                     pass
         return call(x, params, out, g)
 
-    return quick if cls is torch.Tensor and which >= VALUE else call
+    return quick if cls is torch.Tensor and kernel is not None and which >= VALUE else call
+
+
+def shape_of(x: Any, params: Sequence[Any]) -> Any:
+    """Return the shape to which the arguments broadcast."""
+    shapes = [p.shape for p in params if type(p) is not float and p.ndim]
+    return torch.broadcast_shapes(x.shape, *shapes) if shapes else x.shape
+
+
+def summed(a: Any, shape: Any) -> Any:
+    """Return a tensor summed to a shape, of which most have it already."""
+    return a if a.shape == shape else _formula.sum_to_shape(xp, a, shape)
+
+
+def unseen() -> bool:
+    """Whether somebody watches the functions of torch, who would not see a kernel: torch.jit.trace, make_fx, modes."""
+    return bool(modes() or is_tracing())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Without autograd
+
+
+def compute(function: Function, x: Any, params: Sequence[Any], g: Any = None) -> Any:
+    """Evaluate without autograd: by the kernel, or by the formula."""
+    y = on_kernel(function, x, params, None, g)
+    if y is None and x.is_cuda and type(x) in PLAIN and not unseen():
+        y = in_one_kernel(function, x, params, g)
+    return function.formula(xp, x, tuple(params), g) if y is None else y
+
+
+def on_kernel(function: Function, x: Any, params: Sequence[Any], out: Any, g: Any) -> Any:
+    """Run the kernel on the memory of the tensors; None where they have none that it could use."""
+    kernel = KERNELS.get(function.operator.__name__)
+    if kernel is None or function.which < VALUE or unseen():
+        return None
+    dtype, real = x.dtype, x.dtype.to_real()
+    try:
+        source = memory(resolved(x), dtype)
+        target = None if out is None else memory(out, dtype)
+        cotangent = None if g is None else memory(resolved(g), dtype)
+        arrays = tuple(p if type(p) is float else operand(resolved(p), real) for p in params)
+    except (RuntimeError, TypeError):  # another device, or no memory at all: meta, functorch, sparse
+        return None
+    y = kernel(source, arrays, target, function.which, cotangent, dtype is BFLOAT16)
+    if y is NotImplemented or out is not None:
+        return None if y is NotImplemented else out
+    y = torch.from_numpy(y)
+    return y.view(BFLOAT16) if dtype is BFLOAT16 else y
+
+
+def memory(a: torch.Tensor, dtype: torch.dtype) -> Any:
+    """Return the memory of a tensor as an array, bfloat16 as its bits."""
+    if type(a) not in PLAIN:
+        raise TypeError
+    if a.dtype is not dtype:
+        a = a.to(dtype)
+    if a.requires_grad:
+        a = a.detach()
+    return a.view(torch.uint16).numpy() if dtype is BFLOAT16 else a.numpy()
+
+
+def operand(p: torch.Tensor, dtype: torch.dtype) -> Any:
+    """Return a parameter for the kernel, one without dimensions as a number, which saves time."""
+    return float(p.item()) if p.ndim == 0 and type(p) in PLAIN else memory(p, dtype)
+
+
+def resolved(a: torch.Tensor) -> torch.Tensor:
+    """Return a tensor whose memory holds its values, not their conjugates or negatives."""
+    return a.resolve_conj().resolve_neg()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One kernel on the GPU
+
+
+@functools.cache
+def fused(function: Function, dtype: Any) -> Callable[..., Any]:
+    """Return the formula of a function, compiled for a dtype."""
+
+    def formula(x: Any, params: tuple[Any, ...], g: Any = None) -> Any:
+        return function.formula(xp, x, params, g)
+
+    # torch.compile keeps what it compiles with the code object, and few for each: this one is not shared.
+    formula.__code__ = formula.__code__.replace(co_name=f"{function.operator.__name__}_{dtype}".replace("torch.", ""))
+    compiled: Callable[..., Any] = torch.compile(formula, dynamic=True)
+    return compiled
+
+
+unfusable: set[Function] = set()
+
+
+def in_one_kernel(function: Function, x: Any, params: Sequence[Any], g: Any) -> Any:
+    """Evaluate in one pass over memory, by a kernel that torch.compile makes; None where it cannot."""
+    if function in unfusable:
+        return None
+    # As numbers, parameters would be constants of the kernel, compiled anew for each.
+    params = [torch.full((), p, dtype=torch.float64, device=x.device) if type(p) is float else p for p in params]
+    shape, dense = shape_of(x, params), [x] if g is None else [x, g]
+    if all(a.is_contiguous() for a in dense) and not any(p.ndim for p in params):
+        dense = [a.view(-1) for a in dense]  # one kernel for all shapes
+    # Without the tensors that these are views of, on which what is compiled would depend.
+    x, *rest = (a.data for a in dense)
+    try:
+        with torch.no_grad():
+            return fused(function, x.dtype)(x, tuple(p.data for p in params), *rest).view(shape)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:  # no compiler, or one that does not know this device
+        unfusable.add(function)
+        msg = f"{function} runs as one kernel for each of its steps, since torch.compile failed: {error}"
+        warnings.warn(msg, RuntimeWarning, stacklevel=2)
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Under autograd
 
 
 def differentiable(function: Function, x: Any, params: Sequence[Any], g: Any) -> Any:
     """Evaluate under autograd: the value and its pulls by our derivatives, all else by those of the formula."""
     if function.which == VALUE:
-        return Shrink.apply(function, x, *params)
+        return (TransformedShrink if transformed() else Shrink).apply(function, x, *params)
     if function.which < VALUE or (g is None and x.is_complex()):
-        return function.formula(xp, x, params)
+        return function.formula(xp, x, tuple(params))
     if g is None:
-        g = torch.ones(torch.broadcast_shapes(x.shape, *(np.shape(p) for p in params)), dtype=x.dtype, device=x.device)
+        g = torch.ones(shape_of(x, params), dtype=x.dtype, device=x.device)
     return Pull.apply(function, x, *params, g)
 
 
-def compute(function: Function, x: Any, params: tuple[Any, ...], g: Any = None) -> Any:
-    """Evaluate without autograd."""
-    y = on_kernel(function, x, params, None, g)
-    return function.formula(xp, x, params, g) if y is None else y
+def transformed() -> bool:
+    """Whether torch.func or forward mode is at work."""
+    return bool(torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
 
 
-def on_kernel(function: Function, x: Any, params: tuple[Any, ...], out: Any, g: Any) -> Any:
-    """Run the kernel on the memory of the tensors; None where they have none that it could use."""
-    if x.dtype not in KERNEL_DTYPES or function.which < VALUE:
-        return None
-    try:
-        arrays = [a if a is None or type(a) is float else memory(a, x.dtype) for a in (x, out, g, *params)]
-    except (RuntimeError, TypeError):  # another device, or no memory at all: meta, functorch, sparse
-        return None
-    kernel = KERNELS[function.operator.__name__]
-    y = kernel(arrays[0], tuple(arrays[3:]), arrays[1], function.which, arrays[2], x.dtype is BFLOAT16)
-    if out is not None:
-        return out
-    y = torch.from_numpy(y)
-    return y.view(BFLOAT16) if x.dtype is BFLOAT16 else y
+def keep(ctx: Any, function: Function, arguments: Sequence[Any]) -> None:
+    """Keep the function, the tensors and the scalars for the derivatives."""
+    ctx.function = function
+    ctx.scalars = [None if isinstance(a, torch.Tensor) else a for a in arguments]
+    tensors = [a for a in arguments if isinstance(a, torch.Tensor)]
+    ctx.save_for_backward(*tensors)
+    ctx.save_for_forward(*tensors)
 
 
-def memory(a: torch.Tensor, dtype: torch.dtype) -> Any:
-    """Return the memory of a tensor as an array, bfloat16 as its bits."""
-    if a.dtype is not dtype:
-        a = a.to(dtype)
-    if a.requires_grad:
-        a = a.detach()
-    return a.view(torch.int16).numpy().view(np.uint16) if dtype is BFLOAT16 else a.numpy()
+def kept(ctx: Any) -> list[Any]:
+    """Return the arguments as they were kept."""
+    tensors = iter(ctx.saved_tensors)
+    return [next(tensors) if a is None else a for a in ctx.scalars]
 
 
-class Elementwise(torch.autograd.Function):
-    """What Shrink and Pull share: arguments are kept, and batches are one more axis."""
+def primals(ctx: Any) -> list[Any]:
+    """Return the arguments without the tangents of this level of forward mode, but with those of the levels around."""
+    return [forward_ad.unpack_dual(a, level=0).primal if isinstance(a, torch.Tensor) else a for a in kept(ctx)]
+
+
+def batched(cls: Any, in_dims: Any, function: Function, *arguments: Any) -> Any:
+    """Put the axis of the batch first, and ones behind it where an argument has fewer axes."""
+    pairs = list(zip(arguments, in_dims[1:], strict=True))
+    rank = max(a.ndim - (d is not None) for a, d in pairs if isinstance(a, torch.Tensor))
+    aligned = []
+    for a, d in pairs:
+        if d is not None:
+            a = a.movedim(d, 0)
+            a = a.reshape(a.shape[0], *[1] * (rank + 1 - a.ndim), *a.shape[1:])
+        aligned.append(a)
+    return cls.apply(function, *aligned), 0
+
+
+def pulled_back(ctx: Any, g: Any) -> Any:
+    """Pull a cotangent of the value back to every argument that wants it."""
+    x, *params = arguments = kept(ctx)
+    pull = differentiable if torch.is_grad_enabled() or transformed() else compute
+    functions = ctx.function.operator.pulls
+    return None, *(
+        summed(pull(function, x, params, g), a.shape) if needed else None
+        for function, a, needed in zip(functions, arguments, ctx.needs_input_grad[1:], strict=True)
+    )
+
+
+class Shrink(torch.autograd.Function):
+    """The value of an operator, for autograd alone: its arguments need not be bound to a signature at every call."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep the function, the tensors and the scalars."""
-        ctx.function, *arguments = inputs
-        ctx.scalars = [None if isinstance(a, torch.Tensor) else a for a in arguments]
-        tensors = [a for a in arguments if isinstance(a, torch.Tensor)]
-        ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
+    def forward(ctx: Any, function: Function, x: Any, *params: Any) -> Any:
+        """Evaluate."""
+        keep(ctx, function, (x, *params))
+        return compute(function, x, params)
 
-    @staticmethod
-    def arguments(ctx: Any) -> list[Any]:
-        """Return the arguments as they were kept."""
-        tensors = iter(ctx.saved_tensors)
-        return [next(tensors) if a is None else a for a in ctx.scalars]
-
-    @classmethod
-    def batched(cls, in_dims: Any, function: Function, *arguments: Any) -> Any:
-        """Put the axis of the batch first, and ones behind it where an argument has fewer axes."""
-        rank = max(a.ndim - (d is not None) for a, d in zip(arguments, in_dims[1:], strict=True) if not is_number(a))
-        aligned = []
-        for a, d in zip(arguments, in_dims[1:], strict=True):
-            if d is not None:
-                a = a.movedim(d, 0)
-                a = a.reshape(a.shape[0], *[1] * (rank + 1 - a.ndim), *a.shape[1:])
-            aligned.append(a)
-        return cls.apply(function, *aligned), 0
+    backward = staticmethod(pulled_back)
 
 
-def is_number(a: Any) -> bool:
-    """Whether a parameter is a Python number."""
-    return not isinstance(a, torch.Tensor)
-
-
-class Shrink(Elementwise):
-    """The value of an operator, differentiated by Pull."""
+class TransformedShrink(torch.autograd.Function):
+    """The same for torch.func and forward mode too."""
 
     @staticmethod
     def forward(function: Function, x: Any, *params: Any) -> Any:
@@ -186,33 +320,31 @@ class Shrink(Elementwise):
         return compute(function, x, params)
 
     @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        """Pull g back to every argument that wants it."""
-        x, *params = arguments = Elementwise.arguments(ctx)
-        pulls = ctx.function.operator.pulls
-        return None, *(
-            _formula.sum_to_shape(xp, Pull.apply(pulls[k], x, *params, g), a.shape) if needed else None
-            for k, (a, needed) in enumerate(zip(arguments, ctx.needs_input_grad[1:], strict=True))
-        )
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep what the derivatives need."""
+        keep(ctx, inputs[0], inputs[1:])
+
+    backward = staticmethod(pulled_back)
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
         """Push the tangents forward."""
-        x, *params = Elementwise.arguments(ctx)
         operator = ctx.function.operator
-        return sum(
-            _formula.pull(operator, xp, k, t, x, tuple(params), push=True)
-            for k, t in enumerate(tangents)
-            if t is not None
-        )
+        with forward_ad._set_fwd_grad_enabled(True):  # or forward mode around this one would see a constant
+            x, *params = primals(ctx)
+            return sum(
+                _formula.pull(operator, xp, k, t, x, tuple(params), push=True)
+                for k, t in enumerate(tangents)
+                if t is not None
+            )
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, function: Function, *arguments: Any) -> Any:
         """Map over a batch."""
-        return Shrink.batched(in_dims, function, *arguments)
+        return batched(TransformedShrink, in_dims, function, *arguments)
 
 
-class Pull(Elementwise):
+class Pull(torch.autograd.Function):
     """g times a derivative of an operator, differentiated again through the formula."""
 
     @staticmethod
@@ -221,9 +353,14 @@ class Pull(Elementwise):
         return compute(function, x, rest[:-1], rest[-1])
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep what the derivatives need."""
+        keep(ctx, inputs[0], inputs[1:])
+
+    @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         """Pull g back through the formula."""
-        formula, tensors, places = Pull.of_tensors(ctx)
+        formula, tensors, places = of_tensors(ctx.function, kept(ctx))
         cotangents = [None] * len(ctx.scalars)
         for place, cotangent in zip(places, torch.func.vjp(formula, *tensors)[1](g), strict=True):
             cotangents[place] = cotangent
@@ -232,49 +369,30 @@ class Pull(Elementwise):
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Any:
         """Push the tangents forward through the formula: by pulling back twice, since forward mode does not nest."""
-        formula, tensors, places = Pull.of_tensors(ctx)
-        moving = tuple(
-            torch.zeros_like(a) if tangents[p] is None else tangents[p] for a, p in zip(tensors, places, strict=True)
-        )
-        y, pullback = torch.func.vjp(formula, *tensors)
-        return torch.func.vjp(pullback, torch.zeros_like(y))[1](moving)[0]
-
-    @staticmethod
-    def of_tensors(ctx: Any) -> Any:
-        """Return the formula as a function of the tensors among the arguments, these, and their places."""
-        function, arguments = ctx.function, Elementwise.arguments(ctx)
-        places = [k for k, a in enumerate(arguments) if not is_number(a)]
-
-        def formula(*tensors: Any) -> Any:
-            filled = list(arguments)
-            for place, a in zip(places, tensors, strict=True):
-                filled[place] = a
-            x, *params, g = filled
-            return function.formula(xp, x, tuple(params), g)
-
-        return formula, tuple(arguments[k] for k in places), places
+        with forward_ad._set_fwd_grad_enabled(True):
+            formula, tensors, places = of_tensors(ctx.function, primals(ctx))
+            moving = tuple(
+                torch.zeros_like(a) if tangents[p] is None else tangents[p]
+                for a, p in zip(tensors, places, strict=True)
+            )
+            y, pullback = torch.func.vjp(formula, *tensors)
+            return torch.func.vjp(pullback, torch.zeros_like(y))[1](moving)[0]
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, function: Function, *arguments: Any) -> Any:
         """Map over a batch."""
-        return Pull.batched(in_dims, function, *arguments)
+        return batched(Pull, in_dims, function, *arguments)
 
 
-class Traced(torch.autograd.Function):
-    """The value by its formula, for torch.compile, which knows no jvp or vmap of a Function."""
+def of_tensors(function: Function, arguments: list[Any]) -> Any:
+    """Return the formula as a function of the tensors among the arguments, these, and their places."""
+    places = [k for k, a in enumerate(arguments) if isinstance(a, torch.Tensor)]
 
-    @staticmethod
-    def forward(ctx: Any, function: Function, x: Any, *params: Any) -> Any:
-        """Evaluate."""
-        Elementwise.setup_context(ctx, (function, x, *params), None)
-        return function.formula(xp, x, params)
+    def formula(*tensors: Any) -> Any:
+        filled = list(arguments)
+        for place, a in zip(places, tensors, strict=True):
+            filled[place] = a
+        x, *params, g = filled
+        return function.formula(xp, x, tuple(params), g)
 
-    @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        """Pull g back to every argument that wants it, by the formula."""
-        x, *params = arguments = Elementwise.arguments(ctx)
-        pulls = ctx.function.operator.pulls
-        return None, *(
-            _formula.sum_to_shape(xp, pulls[k].formula(xp, x, tuple(params), g), a.shape) if needed else None
-            for k, (a, needed) in enumerate(zip(arguments, ctx.needs_input_grad[1:], strict=True))
-        )
+    return formula, tuple(arguments[k] for k in places), places

@@ -1,0 +1,392 @@
+"""PyTorch beyond what all array libraries have: modes within modes, compilers and tracers, kinds of tensors."""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+
+import shrinkops
+
+pytestmark = [  # what PyTorch says of itself
+    pytest.mark.filterwarnings("ignore:.torch.jit.*is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+]
+
+# Away from all knots of the examples, on both sides of each, and of both signs.
+POINTS = (-3.3, -1.7, -1.2, -0.7, -0.2, 0.1, 0.3, 0.6, 0.9, 1.1, 1.3, 1.8, 2.5)
+SPECIAL = (float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 0.5, -0.5, 1.0, 1.5, *POINTS)
+
+PAIRS, TRIPLES = (list(itertools.product(("jacfwd", "jacrev"), repeat=n)) for n in (2, 3))
+
+
+def points(torch, dtype="float64"):
+    """Return the points as a tensor."""
+    return torch.tensor(POINTS, dtype=getattr(torch, dtype))
+
+
+def named(torch, names):
+    """Return transformations of torch.func by their names."""
+    return [getattr(torch.func, name) for name in names]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Modes of differentiation within one another
+
+
+@pytest.mark.parametrize("modes", PAIRS, ids="-over-".join)
+def test_second_derivatives_in_every_pair_of_modes(operator, torch, help, modes):
+    """Forward mode over forward mode too, which is 0 through functions that do not see to it."""
+    x, p = points(torch), help.example(operator)
+    outer, inner = named(torch, modes)
+    found = outer(inner(lambda a: operator(a, *p).sum()))(x)
+    h = 1e-6
+    change = (operator.derivative(x + h, *p) - operator.derivative(x - h, *p)) / (2 * h)
+    torch.testing.assert_close(found, torch.diag(change), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("modes", PAIRS, ids="-over-".join)
+def test_second_derivatives_by_parameters(thresholding, torch, help, modes):
+    """Those by x and a parameter among them, against finite differences."""
+    x = points(torch)
+    p = torch.tensor(help.example(thresholding), dtype=torch.float64)
+    outer, inner = named(torch, modes)
+
+    def loss(a, q):
+        return (thresholding(a, *q.unbind()) ** 2).sum()
+
+    slope = torch.func.grad(loss, argnums=1)
+    h = 1e-6
+    steps = torch.eye(len(p), dtype=torch.float64) * h
+    expected = torch.stack([(slope(x, p + s) - slope(x, p - s)) / (2 * h) for s in steps])
+    torch.testing.assert_close(outer(inner(loss, argnums=1), argnums=1)(x, p), expected, rtol=1e-6, atol=1e-6)
+    mixed = torch.stack([(torch.func.grad(loss)(x, p + s) - torch.func.grad(loss)(x, p - s)) / (2 * h) for s in steps])
+    torch.testing.assert_close(outer(inner(loss), argnums=1)(x, p).T, mixed, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("modes", TRIPLES, ids="-over-".join)
+def test_third_derivatives(torch, help, modes):
+    """Of an operator that has them everywhere, under vmap, against finite differences of the second."""
+    operator = next(op for op in shrinkops.OPERATORS.values() if op.analytic)
+    p, h = help.example(operator), 1e-6
+
+    def differentiated(transforms):
+        return torch.func.vmap(functools.reduce(lambda f, t: t(f), transforms, lambda a: operator(a, *p)))
+
+    x = points(torch)
+    second = differentiated([torch.func.jacrev] * 2)
+    change = (second(x + h) - second(x - h)) / (2 * h)
+    torch.testing.assert_close(differentiated(named(torch, modes))(x), change, rtol=1e-6, atol=1e-7)
+
+
+def test_forward_mode_through_a_graph_of_before(operator, torch, help):
+    """The tangent of a cotangent, for a value that was computed when there was no forward mode."""
+    from torch.autograd import forward_ad
+
+    x, p = points(torch).requires_grad_(), help.example(operator)
+    y = operator(x, *p)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.ones_like(x), torch.cos(x.detach()))
+        (g,) = torch.autograd.grad(y, x, dual)
+        tangent = forward_ad.unpack_dual(g).tangent
+    expected = torch.cos(x.detach()) * operator.derivative(x.detach(), *p)
+    torch.testing.assert_close(tangent, expected, rtol=1e-14, atol=1e-15)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# torch.compile, torch.export, and others who trace
+
+
+def test_compiled_transformations(operator, torch, help):
+    """What torch.func makes of an operator, compiled: at the knots of a threshold of 0 as well."""
+    p = help.example(operator)
+    x, tangent = torch.tensor(SPECIAL[3:]), torch.linspace(-1, 1, len(SPECIAL) - 3)
+
+    def both(a, *q):
+        pushed = torch.func.jvp(operator, (a, *q), (tangent, *(torch.ones_like(b) for b in q)))[1]
+        return pushed, torch.func.vmap(torch.func.grad(lambda b: operator(b, *(q or p))))(a)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(both, fullgraph=True, backend="aot_eager", dynamic=False)
+    for params in (p, (0.0, *p[1:])) if p else ((),):
+        tensors = [torch.tensor(a) for a in params]
+        for found, expected in zip(compiled(x, *tensors), both(x, *tensors), strict=True):
+            torch.testing.assert_close(found, expected, rtol=2e-6, atol=1e-6, equal_nan=True)
+
+
+class Layer:
+    """Make a module of an operator, its parameters numbers or learned."""
+
+    def __new__(cls, torch, operator, params, learned=False):
+        """Define the class when there is a torch."""
+
+        class Module(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.params = params
+                if learned:
+                    self.params = torch.nn.ParameterList(torch.nn.Parameter(torch.tensor(a)) for a in params)
+
+            def forward(self, x):
+                return operator(x, *self.params)
+
+        return Module()
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_export(operator, torch, help, learned):
+    """A program of functions of torch alone, that can be saved, for any length."""
+    layer = Layer(torch, operator, help.example(operator), learned)
+    x = torch.tensor(SPECIAL)
+    program = torch.export.export(layer, (x,), dynamic_shapes=({0: torch.export.Dim("n", min=2)},))
+    assert all("aten" in str(node.target) for node in program.graph.nodes if node.op == "call_function")
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    longer = torch.cat([x, 2 * x])
+    torch.testing.assert_close(
+        torch.export.load(file).module()(longer), layer(longer), rtol=2e-6, atol=1e-7, equal_nan=True
+    )
+
+
+def test_export_by_the_compiler(torch, help):
+    """With strict=True, through the eyes of torch.compile, where a learned parameter is a class of its own."""
+    operator = max(shrinkops.OPERATORS.values(), key=lambda op: len(op.parameters))
+    layer, x = Layer(torch, operator, help.example(operator), learned=True), points(torch, "float32")
+    expected = layer(2 * x)  # a first call while it looks would be a side effect, of which it warns
+    program = torch.export.export(layer, (x,), strict=True)
+    torch.testing.assert_close(program.module()(2 * x), expected, rtol=2e-6, atol=1e-7)
+
+
+def test_compile_as_the_first_call_of_learned_parameters(torch, help):
+    """Of x and of thresholds: nothing has been bound to their class before."""
+    operator = [op for op in shrinkops.OPERATORS.values() if op.parameters][-1]
+    kept, operator.implementations = operator.implementations, {}
+    try:
+        x, p = torch.nn.Parameter(points(torch, "float32")), help.example(operator)
+        params = [torch.nn.Parameter(torch.tensor(a)) for a in p]
+        torch._dynamo.reset()
+        compiled = torch.compile(lambda: operator(x, *params), fullgraph=True, backend="aot_eager")
+        gradients = torch.autograd.grad(compiled().sum(), (x, *params))
+    finally:
+        operator.implementations = kept
+    for a, b in zip(gradients, operator.vjp(1.0, x.detach(), *(q.detach() for q in params)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_whoever_traces_sees_the_operator(operator, torch, help, grad):
+    """torch.jit.trace and make_fx record functions of torch; of a kernel they would record one result for ever."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    p, x = help.example(operator), torch.tensor(SPECIAL)
+
+    def check(traced):
+        torch.testing.assert_close(traced(2 * x), operator(2 * x, *p), rtol=2e-6, atol=1e-7, equal_nan=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        traced = torch.jit.trace(lambda a: operator(a, *p), (x.clone().requires_grad_(grad),), check_trace=False)
+    check(traced)
+    file = io.BytesIO()
+    torch.jit.save(traced, file)
+    file.seek(0)
+    check(torch.jit.load(file))
+    for mode in ("real", "fake"):
+        check(make_fx(lambda a: operator(a, *p), tracing_mode=mode)(x.clone().requires_grad_(grad)))
+    mapped = make_fx(torch.func.vmap(lambda a: operator.vjp(1.0, a, *p)[0]))(x)
+    torch.testing.assert_close(mapped(2 * x), operator.derivative(2 * x, *p), rtol=2e-6, atol=1e-7, equal_nan=True)
+
+
+def test_out_under_compile(operator, torch, help):
+    x, p = points(torch, "float32"), help.example(operator)
+
+    def function(a, out):
+        return operator(a, *p, out=out)
+
+    out = torch.empty_like(x)
+    torch.compile(function, fullgraph=True, backend="aot_eager")(x, out)
+    torch.testing.assert_close(out, operator(x, *p), rtol=1e-6, atol=1e-7)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Kinds of tensors
+
+
+def test_tensors_without_memory(operator, torch, help):
+    """Of FakeTensorMode and of the device meta: shape and dtype come out, of every function."""
+    from torch._subclasses import FakeTensorMode
+
+    p = help.example(operator)
+    with FakeTensorMode() as fake:
+        for x in (fake.from_tensor(torch.ones(2, 3, dtype=torch.float16)), torch.ones(2, 3, dtype=torch.float16)):
+            for params in (p, [torch.full((3,), a) for a in p]):
+                for function in help.functions(operator):
+                    found = function(x, *params)
+                    first = found[0] if isinstance(found, tuple) else found
+                    assert type(first).__name__ == "FakeTensor"
+                    assert (first.shape, first.dtype) == (x.shape, x.dtype)
+    x = torch.ones(2, 3, dtype=torch.complex64, device="meta")
+    for params in (p, [torch.ones(3, device="meta") * a for a in p]):
+        y = operator(x, *params)
+        assert (y.shape, y.dtype, y.device) == (x.shape, x.dtype, x.device)
+
+
+def test_subclasses_keep_what_they_mean(operator, torch, help):
+    """They see functions of torch, and decide what comes out."""
+
+    class Noted(torch.Tensor):
+        seen: list = []  # noqa: RUF012
+
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            cls.seen.append(function)
+            return super().__torch_function__(function, types, args, kwargs or {})
+
+    p, plain = help.example(operator), points(torch)
+    x = plain.as_subclass(Noted)
+    for function in help.functions(operator):
+        Noted.seen.clear()
+        found, expected = function(x, *p), function(plain, *p)
+        for a, b in zip(*((found, expected) if isinstance(found, tuple) else ((found,), (expected,))), strict=True):
+            assert type(a) is Noted
+            torch.testing.assert_close(a.as_subclass(torch.Tensor), b, rtol=1e-14, atol=1e-15)
+        assert any(getattr(a, "__name__", "") == "abs" for a in Noted.seen)
+    if p:
+        assert type(operator(plain, torch.tensor(p[0]).as_subclass(Noted), *p[1:])) is Noted
+
+
+def test_views_of_conjugates_and_negatives(operator, torch, help):
+    """Their memory does not hold their values."""
+    p = help.example(operator)
+    z = torch.complex(points(torch), points(torch).flip(0))
+    torch.testing.assert_close(operator(z.conj(), *p), operator(z.conj().resolve_conj(), *p), rtol=0, atol=0)
+    negative = z.conj().imag
+    assert negative.is_neg()
+    torch.testing.assert_close(operator(negative, *p), operator(negative.resolve_neg(), *p), rtol=0, atol=0)
+    if p:
+        params = [a * torch.view_as_complex(torch.tensor([0.0, -1.0])).conj().imag for a in p]
+        torch.testing.assert_close(operator(points(torch), *params), operator(points(torch), *p), rtol=0, atol=0)
+
+
+@pytest.mark.dtypes("real")
+def test_parameters_of_no_dimension_are_numbers(thresholding, dtype, libraries, torch, help):
+    """The same bits, also where they are more precise than x, and NaN where a number would be refused."""
+    library, p = libraries["torch"], help.example(thresholding)
+    x = library.make(help.reals(dtype))
+    for of in ("float64", dtype):
+        params = [torch.tensor(a + 1 / 300, dtype=torch.float64).to(getattr(torch, of)) for a in p]
+        expected = thresholding(x, *(a.item() for a in params))
+        help.equal(help.bits(library.to_numpy(thresholding(x, *params))), help.bits(library.to_numpy(expected)))
+        with torch.no_grad():
+            learned = [torch.nn.Parameter(a) for a in params]
+            help.equal(help.bits(library.to_numpy(thresholding(x, *learned))), help.bits(library.to_numpy(expected)))
+    assert thresholding(x, torch.tensor(-1.0), *p[1:]).isnan().all()
+    assert thresholding(x, torch.tensor(float("nan")), *p[1:]).isnan().all()
+
+
+def test_gradients_have_the_dtypes_of_the_arguments(thresholding, torch, help):
+    """A threshold in float32 learns from activations in bfloat16."""
+    x = points(torch, "bfloat16").requires_grad_()
+    for shape in ((), (len(POINTS),)):
+        params = [torch.full(shape, a, requires_grad=True) for a in help.example(thresholding)]
+        y = thresholding(x, *params)
+        assert y.dtype is torch.bfloat16
+        for a, b in zip(torch.autograd.grad(y.sum(), (x, *params)), (x, *params), strict=True):
+            assert (a.dtype, a.shape) == (b.dtype, b.shape)
+
+
+def test_autocast_changes_nothing(operator, torch, help):
+    """The dtype of x is that of the result, whatever autocast has made x before."""
+    p, layer = help.example(operator), torch.nn.Linear(3, 3)
+    x = torch.linspace(-3, 3, 12).reshape(4, 3)
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype=dtype):
+            z = layer(x)
+            found, untouched = operator(z, *p), operator(x, *p)
+            wide = [torch.tensor(a, requires_grad=True) for a in p]
+            assert operator(z, *wide).dtype is dtype
+        assert z.dtype is dtype
+        assert torch.equal(found.detach(), operator(z.detach(), *p))
+        assert torch.equal(untouched, operator(x, *p))
+        (gradient,) = torch.autograd.grad(found.sum(), z)
+        assert torch.equal(gradient, operator.derivative(z.detach(), *p))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One kernel on the GPU, made by torch.compile
+
+
+@pytest.fixture
+def backend(torch):
+    """The backend, as it was before its GPU kernels were tried."""
+    from shrinkops._backends import torch as backend
+
+    backend.fused.cache_clear()
+    yield backend
+    backend.fused.cache_clear()
+    backend.unfusable.clear()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+def test_one_kernel_for_all_thresholds_and_shapes(torch, help, backend):
+    """What runs on a GPU, on the CPU: compiled once for a dtype, not for each number or shape."""
+    from torch._dynamo.utils import counters
+
+    operator = next(op for op in shrinkops.OPERATORS.values() if op.parameters)
+    p = help.example(operator)
+    counters.clear()
+    for shape, factor in (((13,), 1.0), ((13,), 0.7), ((2, 13), 0.3), ((2, 3, 13), 2.0)):
+        x = points(torch, "float32").expand(shape).contiguous()
+        params = tuple(factor * a for a in p)
+        found = backend.in_one_kernel(operator, x, params, None)
+        torch.testing.assert_close(found, operator(x, *params), rtol=1e-6, atol=1e-7)
+    assert counters["stats"]["unique_graphs"] == 1
+    rows = torch.tensor([[0.25], [0.75]])
+    found = backend.in_one_kernel(operator.pulls[1], x[:, 0], (rows, *p[1:]), torch.ones(2, 13))
+    torch.testing.assert_close(found, operator.vjp(1.0, x[:, 0], rows.expand(2, 13), *p[1:])[1], rtol=1e-6, atol=1e-7)
+    assert not backend.unfusable
+
+
+def test_without_a_compiler_for_the_gpu(torch, help, backend, monkeypatch):
+    """The formula runs as it stands, and says so once."""
+    operator = next(iter(shrinkops.OPERATORS.values()))
+
+    def missing(*args, **kwargs):
+        msg = "Cannot find a working triton installation"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(backend, "fused", lambda function, dtype: missing)
+    x, p = points(torch, "float32"), help.example(operator)
+    with pytest.warns(RuntimeWarning, match=f"{operator.__name__}.*Cannot find a working triton"):
+        assert backend.in_one_kernel(operator, x, p, None) is None
+    assert backend.in_one_kernel(operator, x, p, None) is None
+    assert operator in backend.unfusable
+
+
+@pytest.mark.gpu
+@pytest.mark.dtypes("number")
+def test_gpu(operator, dtype, libraries, torch, help):
+    """The values of NumPy within 4 ulp, gradients, in one kernel without a transfer to the host."""
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    library, p = libraries["torch"], help.example(operator)
+    plain = help.complexes(dtype) if dtype.startswith("complex") else help.reals(dtype)
+    x = library.make(plain).cuda()
+    for function in help.functions(operator):
+        found, expected = function(x, *p), function(plain, *p)
+        for a, b in zip(*((found, expected) if isinstance(found, tuple) else ((found,), (expected,))), strict=True):
+            assert a.is_cuda
+            if b.dtype.kind == "c":
+                np.testing.assert_allclose(library.to_numpy(a.cpu()), b, rtol=8 * np.finfo(b.dtype).eps)
+            elif np.ndim(b):
+                assert help.ulps(library.to_numpy(a.cpu()), b) <= 4
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        operator(x, *p)
+    kernels = [e for e in profile.events() if e.name.startswith("triton")]
+    assert len(kernels) == 1
