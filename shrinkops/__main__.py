@@ -24,6 +24,8 @@ _WAVELET = "sym8"
 # Of the noise that is added to the recording: an SNR needs a clean reference, which a recording with noise is not.
 _SNR = 10.0
 _SEED = 0
+# Details are of either sign.
+_CHOICES = {name: operator for name, operator in OPERATORS.items() if operator.odd}
 # Above this many samples there is progress to show.
 _LONG = 1_000_000
 # Of many signals in one file, this many are listed and drawn.
@@ -96,7 +98,7 @@ def _parser() -> _Parser:
         type=Path,
         help=".npy (signals along the last axis), .csv (one column per signal) or .wav (PCM)",
     )
-    command.add_argument("--operator", choices=list(OPERATORS), default="softshrink", help="operator (%(default)s)")
+    command.add_argument("--operator", choices=list(_CHOICES), default="softshrink", help="operator (%(default)s)")
     command.add_argument(
         "--lambd",
         type=float,
@@ -126,7 +128,7 @@ def _demonstrate(arguments: argparse.Namespace) -> None:
 
     table = [("operator", "threshold", "SNR before", "SNR after", "applied as")]
     rows = []
-    for name, operator in OPERATORS.items():
+    for name, operator in _CHOICES.items():
         report = denoise_report(noisy, operator, wavelet=_WAVELET)
         threshold = float(report.threshold[0])
         before, after = snr(reference, noisy), snr(reference, report.signal)
@@ -152,7 +154,7 @@ def _denoise_file(arguments: argparse.Namespace) -> None:
     path.stat()  # a missing file is the first thing to say
     output = arguments.output or path.with_name(f"{path.stem}-denoised{path.suffix}")
     drawn = arguments.picture or output.with_suffix(".png")
-    operator = OPERATORS[arguments.operator]
+    operator = _CHOICES[arguments.operator]
     if arguments.lambd is not None:
         try:
             AtThreshold(operator, arguments.lambd)

@@ -104,6 +104,9 @@ class Operator(Function):
         Whether the formula takes complex `x` as it is, rather than its magnitude.
     odd : bool, default: True
         Whether the operator is; if not, the formula takes real `x` with its sign, and complex `x` is refused.
+    unit : tuple of float, optional
+        The parameters in units of a threshold (`shrinkops.rules.AtThreshold`), of an operator whose parameters are not
+        thresholds themselves.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Operator(Function):
         requires: dict[str, Callable[..., Any]] | None = None,
         analytic: bool = False,
         odd: bool = True,
+        unit: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__(self, VALUE, inspect.getdoc(formula))
         self.__name__ = self.__qualname__ = formula.__name__
@@ -122,6 +126,7 @@ class Operator(Function):
         self.odd = odd
         _, x, *parameters = inspect.signature(formula).parameters.values()
         self.parameters = tuple(p.name for p in parameters)
+        self.unit = unit if parameters else ()
         self.defaults = tuple(p.default for p in parameters)
         out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None)
         bare = [p.replace(annotation=inspect.Parameter.empty) for p in (x, *parameters, out)]

@@ -88,7 +88,8 @@ def denoise(
     TypeError
         If `x` does not hold real numbers, or `lambd` is no real number and no array.
     ValueError
-        If `x` is not finite or too short, `lambd` a negative number or NaN, or `level` or `axis` out of range.
+        If `x` is not finite or too short, `lambd` a negative number or NaN, `level` or `axis` out of range, or
+        `operator` not odd.
 
     See Also
     --------
@@ -265,8 +266,7 @@ def _denoise(
     x = np.asarray(x)
     if x.dtype.kind not in "iuf":
         raise refused_dtype(denoise.__name__, "x", x.dtype)
-    if lambd is not None:
-        AtThreshold(operator, lambd)  # refuses a negative number before anything is computed
+    AtThreshold(operator, 1.0 if lambd is None else lambd)  # refuses a negative number before anything is computed
     axis = np.lib.array_utils.normalize_axis_index(axis, x.ndim)
     pywt = optional("pywt")
     if not isinstance(wavelet, pywt.Wavelet):

@@ -68,7 +68,7 @@ def curves(operators: Iterable[Operator] | None = None, axes: Sequence[Any] | No
     Parameters
     ----------
     operators : iterable of Operator, optional
-        What to draw; by default every operator of `shrinkops.OPERATORS`.
+        What to draw; by default every operator of `shrinkops.OPERATORS` that is odd.
     axes : sequence of matplotlib.axes.Axes, optional
         Where to draw, one for each operator; by default a new figure.
 
@@ -96,7 +96,7 @@ def curves(operators: Iterable[Operator] | None = None, axes: Sequence[Any] | No
     >>> [ax.get_title("left") for ax in figure.axes]
     ['softshrink', 'hardshrink']
     """
-    drawn = list(OPERATORS.values() if operators is None else operators)
+    drawn = [op for op in OPERATORS.values() if op.odd] if operators is None else list(operators)
     with optional("matplotlib").rc_context(_STYLE):
         if axes is None:
             axes = _small_multiples(len(drawn))

@@ -144,15 +144,15 @@ class AtThreshold:
     """
     An operator with its parameters chosen by a single threshold, whatever they are.
 
-    The rule, the same for every operator: the first parameter is the threshold; a further one keeps its default and,
-    where it has none, is the threshold times its place, so that ``firmshrink(x, low, high)`` runs from once to twice
-    the threshold. An operator without parameters works in units of the threshold: ``lambd * tanhshrink(x / lambd)``.
-    A parameter that is no threshold (a shape, an exponent) therefore needs a default.
+    The first parameter is the threshold; a further one keeps its default and, where it has none, is the threshold times
+    its place, so that ``firmshrink(x, low, high)`` runs from once to twice the threshold. An operator without
+    parameters, or whose parameters are no thresholds (an exponent, a weight), works in units of the threshold, with
+    fixed ones: ``lambd * tanhshrink(x / lambd)``. There an infinite threshold gives 0.
 
     Parameters
     ----------
     operator : Operator
-        One of `shrinkops.OPERATORS`.
+        One of `shrinkops.OPERATORS` that is odd.
     lambd : number or array
         Threshold, at least 0, in the unit of `x`; an array broadcasts against `x`, and where one of its elements is
         negative or NaN the result is NaN.
@@ -162,7 +162,7 @@ class AtThreshold:
     TypeError
         If `operator` is none, or `lambd` is no real number and no array.
     ValueError
-        If `lambd` is a negative number or NaN.
+        If `lambd` is a negative number or NaN, or `operator` not odd.
 
     Examples
     --------
@@ -179,13 +179,20 @@ class AtThreshold:
 
     def __init__(self, operator: Any, lambd: Any) -> None:
         check_operator(operator)
+        if not operator.odd:
+            msg = f"AtThreshold requires an odd operator, which shrinks either sign alike, got {operator.__name__}"
+            raise ValueError(msg)
         _check_number(operator.__name__, "lambd", lambd)
         self.operator = operator
         self.lambd = lambd
-        self.parameters = {
-            name: place * lambd if place == 1 or default is inspect.Parameter.empty else default
-            for place, (name, default) in enumerate(zip(operator.parameters, operator.defaults, strict=True), 1)
-        }
+        self.scaled = operator.unit is not None
+        if self.scaled:
+            self.parameters = dict(zip(operator.parameters, operator.unit, strict=True))
+        else:
+            self.parameters = {
+                name: place * lambd if place == 1 or default is inspect.Parameter.empty else default
+                for place, (name, default) in enumerate(zip(operator.parameters, operator.defaults, strict=True), 1)
+            }
 
     def __call__(self, x: Any) -> Any:
         """
@@ -201,24 +208,24 @@ class AtThreshold:
         array
             Shrunk values, as the operator gives them.
         """
-        if self.parameters:
+        if not self.scaled:
             return self.operator(x, **self.parameters)
         xp, x = _array(x)
         threshold, limits = xp.asarray(self.lambd, dtype=x.dtype), xp.finfo(x.dtype)
-        # An infinite threshold removes what is finite, as the largest unit does.
         unit = xp.clip(threshold, limits.smallest_normal, limits.max)
         unit = xp.where(threshold >= 0, unit, xp.full_like(unit, math.nan))
         with np.errstate(over="ignore"):
             scaled = x / unit
         # A threshold of 0 is the identity, and what overflows in units of the threshold is too large to be shrunk.
-        return xp.where((threshold == 0) | xp.isinf(scaled), x, unit * self.operator(scaled))
+        y = unit * self.operator(scaled, **self.parameters)
+        y = xp.where((threshold == xp.inf) & xp.isfinite(x), xp.copysign(xp.zeros_like(x), x), y)
+        return xp.where((threshold == 0) | xp.isinf(scaled), x, y)
 
     def __str__(self) -> str:
         """Return the formula, with its numbers rounded."""
-        name = self.operator.__name__
-        if self.parameters:
-            return f"{name}(x, {', '.join(f'{key}={value:.4g}' for key, value in self.parameters.items())})"
-        return f"{self.lambd:.4g} * {name}(x / {self.lambd:.4g})"
+        rest = "".join(f", {key}={value:.4g}" for key, value in self.parameters.items())
+        name, unit = self.operator.__name__, f"{self.lambd:.4g}"
+        return f"{unit} * {name}(x / {unit}{rest})" if self.scaled else f"{name}(x{rest})"
 
 
 def _array(x: Any) -> tuple[ModuleType, Any]:

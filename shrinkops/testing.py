@@ -297,6 +297,18 @@ DEFINITIONS: dict[str, Callable[..., Any]] = {
     "hardshrink": _hardshrink,
     "firmshrink": _firmshrink,
     "garroteshrink": _garroteshrink,
+    "scadshrink": _scadshrink,
+    "mcpshrink": _mcpshrink,
+    "lpshrink": _lpshrink,
+    "logshrink": _logshrink,
+    "cauchyshrink": _cauchyshrink,
+    "hyperbolicshrink": _hyperbolicshrink,
+    "sigmoidshrink": _sigmoidshrink,
+    "elasticnetshrink": _elasticnetshrink,
+    "hubershrink": _hubershrink,
+    "shrink": _shrink,
+    "threshold": _threshold,
+    "nonnegshrink": _nonnegshrink,
 }
 """Every operator as in its docstring, ``definition(x, *params)``, of mpmath numbers; at x >= 0 if it is odd.
 
@@ -305,7 +317,7 @@ upper threshold on, and 1 everywhere, also at 0, where a threshold of 0 makes th
 """
 
 
-def reference(operator: Any, x: Any, *params: Any, which: str = "value", digits: int = 40) -> Any:
+def reference(operator: Any, x: Any, *params: Any, which: str | int = "value", digits: int = 40) -> Any:
     """
     Evaluate an operator or one of its derivatives exactly, for all practical purposes.
 
@@ -318,9 +330,9 @@ def reference(operator: Any, x: Any, *params: Any, which: str = "value", digits:
     *params : number or array of real numbers
         The parameters, all of them, within their domain; arrays broadcast against `x`. They are taken as they are:
         to check results of a dtype, round them to it first (`rounded`), as the operators do.
-    which : str, default: "value"
-        "value"; "derivative", that with respect to `x`; or the name of a parameter, for the derivative with respect
-        to it.
+    which : str or int, default: "value"
+        "value"; "derivative", that with respect to `x`; or a parameter, for the derivative with respect to it: its
+        name, or k for the k-th, since a parameter may be called "value".
     digits : int, default: 40
         Number of correct decimal digits, whatever cancels.
 
@@ -364,11 +376,11 @@ def reference(operator: Any, x: Any, *params: Any, which: str = "value", digits:
     name = getattr(operator, "__name__", operator)
     definition = DEFINITIONS[name]
     functions = ("value", "derivative", *_parameter_names(definition))
-    if which not in functions:
+    if which not in (*functions, *range(1, len(functions) - 1)):
         message = f"which must be one of {', '.join(functions)} for {name}, got {which!r}"
         raise ValueError(message)
     # Which argument moves: none (-1), x (0) or a parameter.
-    moving = functions.index(which) - 1
+    moving = which if isinstance(which, int) else functions.index(which) - 1
     arguments = np.broadcast_arrays(*(_objects(a) for a in (x, *params)))
     results = np.empty(arguments[0].shape, object)
     with _PRECISION:

@@ -17,6 +17,10 @@ import shrinkops
 DEFAULTS = {
     "softshrink": {"lambd": 0.5},
     "hardshrink": {"lambd": 0.5},
+    "scadshrink": {"a": 3.7},
+    "mcpshrink": {"gamma": 3.0},
+    "shrink": {"lambd": 0.5, "bias": 0.0},
+    "threshold": {"value": 0.0},
 }
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import shrinkops
 import shrinkops.__main__ as command
-from shrinkops import OPERATORS
 from shrinkops.denoise import denoise, denoise_report, snr
 from shrinkops.plot import curves
 from shrinkops.rules import AtThreshold, noise_level, universal_threshold
@@ -20,6 +20,7 @@ pytest.importorskip("pywt")
 pytest.importorskip("matplotlib")
 pytest.importorskip("tqdm")
 
+OPERATORS = {name: operator for name, operator in shrinkops.OPERATORS.items() if operator.odd}
 PNG = b"\x89PNG\r\n\x1a\n"
 ROOT = Path(__file__).parents[1]
 N = 4096
@@ -505,6 +506,9 @@ def test_refusals_of_the_library(noisy):
         denoise(noisy + 1j)
     with pytest.raises(TypeError, match="operator must be one of"):
         AtThreshold(abs, 1.0)
+    for name in shrinkops.OPERATORS.keys() - OPERATORS.keys():
+        with pytest.raises(ValueError, match=f"requires an odd operator, .* got {name}"):
+            denoise(noisy, shrinkops.OPERATORS[name])
 
 
 def test_noise_level():

@@ -42,7 +42,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         g = g if np.ndim(g) == 0 and not isinstance(g, da.Array) else da.asanyarray(g)
         y = lazily(PullBlock(function), x, (g, *params), dtype)
         argument = (x, *params)[function.which]
-        return _formula.sum_to_shape(xp, y, () if isinstance(argument, float) else argument.shape)
+        return _formula.sum_to_shape(Summing(), y, () if isinstance(argument, float) else argument.shape)
 
     return call
 
@@ -55,6 +55,25 @@ def lazily(block: Block, x: Any, others: tuple[Any, ...], dtype: Any) -> Any:
     meta = meta_from_array(x._meta if dtype.kind == "c" else x._meta.real, ndim, dtype)
     indexed = [c for a in arguments for c in (a, axes[ndim - a.ndim :] if isinstance(a, da.Array) else None)]
     return da.blockwise(block, axes, *indexed, dtype=dtype, meta=meta, token=block.__name__)
+
+
+class Summing:
+    """The namespace, where sums may overflow however the caller has NumPy treat that."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a function of the namespace."""
+        return getattr(xp, name)
+
+    @staticmethod
+    def sum(a: Any, axis: tuple[int, ...], dtype: Any) -> Any:
+        """Return the sum along axes."""
+        return da.reduction(a, sum_quietly, sum_quietly, axis=axis, dtype=np.dtype(dtype))
+
+
+def sum_quietly(a: Any, dtype: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """Return the sum of a block, or of the sums of blocks."""
+    with np.errstate(all="ignore"):
+        return a.sum(axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 class Block:

@@ -30,8 +30,9 @@ from .layout cimport (
     real_kind, scatter, widen_t,
 )
 from .operators cimport (
-    Analytic, Constants, Firmshrink, Garroteshrink, Hardshrink, Op, Softshrink, Tanhshrink, constants, heavy,
-    plane_derivative, plane_value, pull, value,
+    Analytic, Cauchyshrink, Constants, Elasticnetshrink, Firmshrink, Garroteshrink, Hardshrink, Hubershrink,
+    Hyperbolicshrink, Logshrink, Lpshrink, Mcpshrink, Nonnegshrink, OneSided, Op, Scadshrink, Shrink, Sigmoidshrink,
+    Softshrink, Tanhshrink, Threshold, constants, heavy, plane_derivative, plane_value, pull, value,
 )
 from .pairs cimport pair
 from .platform cimport (
@@ -980,6 +981,8 @@ cdef Kernel kernel(Op op):
     self.loops[2][HALF] = <loop_t> <void *> odd_loop_v4[Op]
     for level in range(3):
         self.loops[level][BRAIN] = self.loops[level][HALF]
+        if Op in OneSided:
+            continue    # complex numbers have no side: there is no loop
         self.loops[level][COMPLEX64] = self.loops[level][COMPLEX128] = self.loops[level][DOUBLE]
     if Op in Analytic:
         self.analytic = True
@@ -998,4 +1001,16 @@ KERNELS = {
     "hardshrink": kernel(Hardshrink(0)),
     "firmshrink": kernel(Firmshrink(0, 0)),
     "garroteshrink": kernel(Garroteshrink(0)),
+    "scadshrink": kernel(Scadshrink(0, 0)),
+    "mcpshrink": kernel(Mcpshrink(0, 0)),
+    "lpshrink": kernel(Lpshrink(0, 0)),
+    "logshrink": kernel(Logshrink(0, 0)),
+    "cauchyshrink": kernel(Cauchyshrink(0, 0)),
+    "hyperbolicshrink": kernel(Hyperbolicshrink(0)),
+    "sigmoidshrink": kernel(Sigmoidshrink(0, 0)),
+    "elasticnetshrink": kernel(Elasticnetshrink(0, 0)),
+    "hubershrink": kernel(Hubershrink(0, 0)),
+    "shrink": kernel(Shrink(0, 0)),
+    "threshold": kernel(Threshold(0, 0)),
+    "nonnegshrink": kernel(Nonnegshrink(0)),
 }

@@ -84,7 +84,9 @@ cdef inline real ramp(
 cdef inline double steepening(real a, double knot, pair slope, bint fma, uint32_t *doubt) noexcept nogil:
     """(a - knot) slope^2."""
     cdef bint low = wants_low(a, doubt)
-    return summed(a, times(times(total(a, -knot, low), slope, low, fma), slope, low, fma), doubt)
+    cdef double y = summed(a, times(times(total(a, -knot, low), slope, low, fma), slope, low, fma), doubt)
+    cdef double greatest = 1.7976931348623157e+308
+    return y if a <= greatest else slope[0] * greatest * greatest    # inf, or 0 without a slope
 
 
 cdef inline double ramp_derivative(int k, real a, pair slope, double noise, uint32_t *doubt) noexcept nogil:
