@@ -759,7 +759,7 @@ def _marks(library: Library) -> list[pytest.MarkDecorator]:
 def _during(request: pytest.FixtureRequest) -> Iterator[None]:
     """What the library of a test wants done while it runs."""
     library = getattr(request.node, "callspec", None) and request.node.callspec.params.get("library")
-    with library.during() if library else contextlib.nullcontext():
+    with library.during() if isinstance(library, Library) else contextlib.nullcontext():
         yield
 
 

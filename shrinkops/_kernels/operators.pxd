@@ -351,6 +351,7 @@ cdef inline real pull(Op op, Constants c, int k, real g, real x, bint fma, uint3
 cdef inline real signed(double k, real g, double derivative, real x, real t) noexcept nogil:
     """g times a derivative at |x| of an odd operator: odd itself with respect to a parameter; NaN where x or t is."""
     cdef double sign = copy_sign(<double> 1, x)
+    derivative = derivative + 0.0    # of zeros the positive one: a low part may have changed the sign
     return <real> (g * unless_nan(derivative * (sign if k > 0 else 1), x, t))
 
 
