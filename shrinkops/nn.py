@@ -71,6 +71,24 @@ class Shrinkage(torch.nn.Module):  # type: ignore[misc]
     ``high = low + abs(p - low)``. Inside the domain that is the identity: a layer begins with the very thresholds that
     it was given, and a ``state_dict`` shows them. Its slope is 1 or -1, so that a step of an optimiser is in the unit
     of the input, whatever the threshold, and none gets stuck, as outside a clamp; and 0 is reached and left again.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet
+    classification", IEEE International Conference on Computer Vision (2015), doi:10.1109/ICCV.2015.123 (parameters of
+    an activation that learn, one for each channel).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from shrinkops.nn import Softshrink
+    >>> layer = Softshrink(0.5, learnable=True)
+    >>> layer(torch.tensor([-2.0, 0.25, 3.0])).sum().backward()
+    >>> layer.lambd.grad
+    tensor([0.])
+    >>> _ = layer.load_state_dict({"lambd": torch.tensor([-1.0])})
+    >>> layer(torch.tensor([-2.0, 0.25, 3.0])).detach()
+    tensor([-1.,  0.,  2.])
     """
 
     operator: Operator

@@ -119,7 +119,7 @@ def draw(found: dict[str, dict[int, float]]) -> Figure:
     )
     first = min(untrained)
     ax.annotate(
-        "LISTA, untrained: ISTA",
+        "LISTA, untrained (= ISTA)",
         (first, untrained[first]),
         (0, 12),
         textcoords="offset points",
@@ -145,11 +145,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Train, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a short training of small encoders")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".svg"), help="where to draw")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).with_suffix(".svg"),
+        help="where to draw; the table goes beside it",
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # matrices this small are slower on several
     found = compare((1, 2, 4), 20, 16) if options.quick else compare((1, 2, 4, 8, 16), 200, 64)
     print(report(found))
+    options.output.with_suffix(".txt").write_text(report(found) + "\n", encoding="utf-8")
     with rc_context({"font.family": "DejaVu Sans", "svg.hashsalt": "shrinkops"}):
         metadata = {"Date": None} if options.output.suffix == ".svg" else None
         draw(found).savefig(options.output, dpi=150, metadata=metadata)
