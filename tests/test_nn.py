@@ -432,7 +432,7 @@ def test_trained_encoder_beats_ista_and_fista(digits):
             optimizer.zero_grad()
             objective(batch).backward()
             optimizer.step()
-    reached = float(objective(test))
+    reached = objective(test).item()
     for method, iterations in (("ista", 16), ("fista", 12)):
         steps = iterates(test, dictionary, method=method, lambd=0.1)
         assert reached < float(next(itertools.islice(steps, iterations, None)).objective.mean())
