@@ -94,6 +94,7 @@ def _reflected(xp: ModuleType, p: Any, lows: list[Any], highs: list[Any]) -> Any
     if low is None:
         return xp.where(p > high, high - (p - high), p)
     # Between two bounds, a wave of triangles.
+    low, high = (xp.full_like(p, bound) if isinstance(bound, float) else bound for bound in (low, high))
     width = high - low
     period = 2 * xp.where(width > 0, width, xp.ones_like(width))
     distance = xp.where(p < low, low - p, p - low) % period
@@ -103,14 +104,14 @@ def _reflected(xp: ModuleType, p: Any, lows: list[Any], highs: list[Any]) -> Any
 
 
 def _extreme(xp: ModuleType, bounds: list[Any], p: Any, way: int) -> Any:
-    """Return the tightest of some bounds as an array, or None where there is none."""
-    found = None
+    """Return the tightest of some bounds, a number if all are, or None where there is none."""
+    numbers = [b for b in bounds if isinstance(b, float) and not math.isinf(b)]
+    found = max(numbers, key=lambda b: b * way, default=None)
     for bound in bounds:
-        if isinstance(bound, float):
-            if math.isinf(bound):
-                continue
-            bound = xp.full_like(p, bound)
-        found = bound if found is None else xp.where((bound - found) * way > 0, bound, found)
+        if not isinstance(bound, float):
+            found = (
+                bound if found is None else xp.where((bound - found) * way > 0, bound, xp.full_like(bound, 0) + found)
+            )
     return found
 
 
