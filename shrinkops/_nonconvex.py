@@ -77,10 +77,10 @@ def cauchy(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> Any:
     free = ((lambd == 0) | (gamma == xp.inf) | (a == xp.inf)) & (lambd < xp.inf)
     plain = (lambd > 0) & (lambd < xp.inf) & (gamma > 0) & ~free
     x, l, g = (xp.where(plain, b + 0 * one, one) for b in (a, lambd, gamma))
-    unit, back = unit_for(xp, xp.maximum(xp.maximum(x, g), xp.sqrt(l)), 6)
+    unit, back = unit_for(xp, xp.maximum(xp.maximum(x, g), xp.sqrt(l)), 10)
     x, l, g = x * unit, l * unit * unit, (g * unit) ** 2
     b = g + 2 * l
-    # t^3 + 3 r t + 2 q = 0, t = z - x / 3
+    # Sixth powers, and tenth ones where a library differentiates twice: t^3 + 3 r t + 2 q = 0, t = z - x / 3
     third = x / 3
     r = (b - third * x) / 3
     q = third * (b - 3 * g) / 2 - third**3

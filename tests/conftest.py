@@ -88,6 +88,8 @@ class Library:
     """The numbers of dimensions that its arrays may have, as far as there are tests of them."""
     algebra: bool = True
     """Whether its arrays are those of the array API, with products of matrices."""
+    subnormals: bool = True
+    """Whether it has numbers below the least normal one, or takes them for zero."""
     zeros: bool = True
     """Whether zeros have signs."""
     core: bool = False
@@ -481,6 +483,7 @@ LIBRARIES = {
             kernels=False,
             mixes=True,
             compiles=True,
+            subnormals=False,
             setup=_setup_jax,
             gradient=_jax_gradient,
         ),
@@ -661,6 +664,7 @@ def functions(operator: Any) -> list[Any]:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
     config.addinivalue_line("markers", "libraries(**capabilities): for the libraries of which that is so")
+    config.addinivalue_line("markers", "complex: about complex numbers, which only operators that are odd take")
     config.addinivalue_line("markers", "dtypes(kind): for the dtypes of a kind")
     config.addinivalue_line("markers", "core(slow=False): for all variants of libraries, and those that are slow")
     config.addinivalue_line("markers", "shows(*capabilities): of the library, if the test passes")
@@ -769,7 +773,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def takes(item: pytest.Item) -> bool:
         asked = item.callspec.params if hasattr(item, "callspec") else {}
         operator = asked.get("operator", asked.get("thresholding"))
-        return asked.get("dtype") not in COMPLEX or getattr(operator, "odd", True)
+        planar = asked.get("dtype") in COMPLEX or item.get_closest_marker("complex")
+        return not planar or getattr(operator, "odd", True)
 
     items[:] = filter(takes, items)
 
@@ -944,6 +949,9 @@ class Help:
             a, b = (np.where(np.isnan(c), np.array(np.nan, c.dtype), c) for c in (a, b))  # whatever NaN
             np.testing.assert_array_equal(self.bits(a), self.bits(b))
         else:
+            if not library.subnormals:
+                tiny = np.finfo(np.float32 if a.dtype.name == "bfloat16" else a.dtype).tiny
+                a, b = (np.where(np.abs(c) < tiny, np.zeros_like(c), c) for c in (a, b))
             assert self.ulps(a, b) <= ulps
 
 

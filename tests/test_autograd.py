@@ -50,6 +50,8 @@ def test_torch_gradcheck(operator, torch, help, of):
     x, params = arguments(torch, operator, help)
     if of == "penalty" and not hasattr(operator, "penalty"):
         return
+    if of == "penalty" and not operator.odd:  # infinite where x is negative
+        x = x.detach().abs().requires_grad_()
     g = torch.linspace(-1, 1, len(POINTS), dtype=torch.float64)
     function = {
         "value": operator,
@@ -80,18 +82,17 @@ def test_torch_gradcheck_of_scalar_parameters(operator, torch, help):
 def test_torch_gradcheck_where_parameters_broadcast(thresholding, torch, help, shapes):
     rng = np.random.default_rng(2)
     x = torch.tensor(2.2 + rng.uniform(-0.2, 0.2, shapes[0]), requires_grad=True)
-    params = [
-        torch.tensor(k + rng.uniform(0.25, 0.75, shapes[1]), requires_grad=True)
-        for k in range(len(thresholding.parameters))
-    ]
+    params = [torch.tensor(a, requires_grad=True) for a in help.arrays(thresholding, shapes[1])]
     assert torch.autograd.gradcheck(thresholding, (x, *params), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(thresholding, (x, *params), check_fwd_over_rev=True)
 
 
 def test_torch_gradcheck_at_threshold_zero(thresholding, torch, help):
-    """The identity, at 0 as well: PyTorch's own operators fail this."""
+    """The identity, at 0 as well, where it is by the definition: PyTorch's own operators fail this."""
     x = torch.tensor([-1.0, 0.0, 2.0], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda a: thresholding(a, 0.0, *help.example(thresholding)[1:]), (x,))
+    p = (0.0, *help.example(thresholding)[1:])
+    if help.accepts(thresholding, p) and (help.exact(thresholding, [-1.0, 2.0], p) == [-1.0, 2.0]).all():
+        assert torch.autograd.gradcheck(lambda a: thresholding(a, *p), (x,))
 
 
 @pytest.mark.dtypes("real")
@@ -124,9 +125,8 @@ def test_torch_gradient_of_a_scalar_parameter(thresholding, dtype, libraries, to
     for a, b in zip(params, expected[1:], strict=True):
         assert a.grad.dtype is x.dtype
         assert a.grad.shape == ()
-        np.testing.assert_allclose(
-            library.to_numpy(a.grad).astype(float), b, rtol=0.02 if dtype == "bfloat16" else 5e-3
-        )
+        tolerance = 0.02 if dtype == "bfloat16" else 5e-3
+        np.testing.assert_allclose(library.to_numpy(a.grad).astype(float), b, rtol=tolerance, atol=tolerance)
 
 
 def test_torch_forward_mode(operator, torch, help):
@@ -299,6 +299,7 @@ def test_torch_only_what_is_wanted(thresholding, torch, help):
     assert x.grad is not None
 
 
+@pytest.mark.complex
 def test_torch_complex(operator, torch, help):
     """Gradcheck in the complex plane, away from 0, in PyTorch's convention."""
     p = help.example(operator)
@@ -337,8 +338,9 @@ def test_torch_compile(operator, torch, help):
     pairs = [torch.autograd.grad(a.sum(), special)[0] for a in (y, expected)]
     torch.testing.assert_close(*pairs, equal_nan=True, rtol=1e-6, atol=1e-7)
     if p:
+        bad = float("nan") if help.accepts(operator, (-1.0, *p[1:])) else -1.0
         with pytest.raises(Exception, match="requires"):
-            torch.compile(lambda a: operator(a, -1.0, *p[1:]), fullgraph=True, backend="aot_eager")(x)
+            torch.compile(lambda a: operator(a, bad, *p[1:]), fullgraph=True, backend="aot_eager")(x)
 
 
 def test_torch_compile_companions(operator, torch, help):
@@ -459,6 +461,8 @@ def test_jax_traced_threshold_out_of_domain(thresholding, jax, help):
     x, rest = jax.numpy.asarray(np.array(POINTS)), help.example(thresholding)[1:]
     compiled = jax.jit(lambda a, first: thresholding(a, first, *rest))
     for bad in (-1.0, float("nan")):
+        if help.accepts(thresholding, (bad, *rest)):
+            continue
         assert np.isnan(compiled(x, bad)).all()
         with pytest.raises(ValueError, match="requires"):
             jax.jit(lambda a: thresholding(a, bad, *rest))(x)  # noqa: B023
@@ -499,6 +503,7 @@ def test_torch_second_derivative_is_finite_next_to_all_knots(operator, torch, he
         assert torch.isfinite(second(x, *params)).all()
 
 
+@pytest.mark.complex
 def test_jax_complex(operator, jax, help):
     """jax.vjp in JAX's own convention, which is the conjugate of PyTorch's and ours."""
     p = help.example(operator)

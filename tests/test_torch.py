@@ -231,7 +231,7 @@ def test_tensors_without_memory(operator, torch, help):
                     first = found[0] if isinstance(found, tuple) else found
                     assert type(first).__name__ == "FakeTensor"
                     assert (first.shape, first.dtype) == (x.shape, x.dtype)
-    x = torch.ones(2, 3, dtype=torch.complex64, device="meta")
+    x = torch.ones(2, 3, dtype=torch.complex64 if operator.odd else torch.float32, device="meta")
     for params in (p, [torch.ones(3, device="meta") * a for a in p]):
         y = operator(x, *params)
         assert (y.shape, y.dtype, y.device) == (x.shape, x.dtype, x.device)
@@ -256,7 +256,7 @@ def test_subclasses_keep_what_they_mean(operator, torch, help):
         for a, b in zip(*((found, expected) if isinstance(found, tuple) else ((found,), (expected,))), strict=True):
             assert type(a) is Noted
             torch.testing.assert_close(a.as_subclass(torch.Tensor), b, rtol=1e-14, atol=1e-15)
-        assert any(getattr(a, "__name__", "") == "abs" for a in Noted.seen)
+        assert any(getattr(a, "__name__", "") == "where" for a in Noted.seen)
     if p:
         assert type(operator(plain, torch.tensor(p[0]).as_subclass(Noted), *p[1:])) is Noted
 
@@ -265,7 +265,8 @@ def test_views_of_conjugates_and_negatives(operator, torch, help):
     """Their memory does not hold their values."""
     p = help.example(operator)
     z = torch.complex(points(torch), points(torch).flip(0))
-    torch.testing.assert_close(operator(z.conj(), *p), operator(z.conj().resolve_conj(), *p), rtol=0, atol=0)
+    if operator.odd:
+        torch.testing.assert_close(operator(z.conj(), *p), operator(z.conj().resolve_conj(), *p), rtol=0, atol=0)
     negative = z.conj().imag
     assert negative.is_neg()
     torch.testing.assert_close(operator(negative, *p), operator(negative.resolve_neg(), *p), rtol=0, atol=0)
@@ -286,8 +287,9 @@ def test_parameters_of_no_dimension_are_numbers(thresholding, dtype, libraries, 
         with torch.no_grad():
             learned = [torch.nn.Parameter(a) for a in params]
             help.equal(help.bits(library.to_numpy(thresholding(x, *learned))), help.bits(library.to_numpy(expected)))
-    assert thresholding(x, torch.tensor(-1.0), *p[1:]).isnan().all()
-    assert thresholding(x, torch.tensor(float("nan")), *p[1:]).isnan().all()
+    for bad in (-1.0, float("nan")):
+        if not help.accepts(thresholding, (bad, *p[1:])):
+            assert thresholding(x, torch.tensor(bad), *p[1:]).isnan().all()
 
 
 def test_gradients_have_the_dtypes_of_the_arguments(thresholding, torch, help):

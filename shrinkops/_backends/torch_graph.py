@@ -15,5 +15,10 @@ from .torch import differentiable
 def in_graph(name: str, which: int, g: Any, x: Any, *params: Any) -> Any:
     """Evaluate one function of an operator, which are named, since a graph holds tensors and constants."""
     operator = OPERATORS[name]
+    real = x.dtype.to_real()
+    # A number that has changed between calls comes as a symbol, for which a tensor stands in.
+    params = tuple(
+        torch.scalar_tensor(p, dtype=real, device=x.device) if isinstance(p, torch.SymFloat) else p for p in params
+    )
     function = {VALUE: operator, PENALTY: getattr(operator, "penalty", None)}.get(which) or operator.pulls[which]
     return differentiable(function, x, params, g)
