@@ -87,7 +87,8 @@ def cauchy(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> Any:
     discriminant = q * q + r**3
     single = (discriminant >= 0) | (l <= 4 * g)
     only = _only_root(xp, third, r, q, xp.where(single & (discriminant > 0), discriminant, 1e-30 * one))
-    low, high = xp.where(single, only, x * (g / b)), xp.where(single, only, x)
+    near = x * (g / xp.where(b > 0, b, one))  # both can vanish beside x
+    low, high = xp.where(single, only, near), xp.where(single, only, x)
     for _ in range(3):
         low, high = _laguerre(xp, low, x, g, b), _laguerre(xp, high, x, g, b)
     lead = (high - low) * (x - (high + low) / 2) - l * xp.log1p((high - low) * ((high + low) / (g + low * low)))

@@ -634,6 +634,8 @@ CHOSEN = chosen()
 # Operators
 
 
+# Whose last bits in float64 depend on fused multiply-adds: those of operators that take exp and log.
+OWN_BITS = ("tanhshrink", "lpshrink", "logshrink", "cauchyshrink", "sigmoidshrink")
 SLOW_TO_COMPILE = ("lpshrink", "logshrink", "cauchyshrink")  # by XLA: seconds for every shape
 
 
@@ -856,6 +858,7 @@ class Help:
 
     accepts = staticmethod(accepts)
     slow_to_compile = SLOW_TO_COMPILE
+    own_bits = OWN_BITS
     example = staticmethod(example)
     functions = staticmethod(functions)
     numpy_dtype = staticmethod(numpy_dtype)

@@ -204,6 +204,7 @@ def test_whoever_traces_sees_the_operator(operator, torch, help, grad):
 
 
 def test_out_under_compile(operator, torch, help):
+    torch._dynamo.reset()
     x, p = points(torch, "float32"), help.example(operator)
 
     def function(a, out):
