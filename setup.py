@@ -1,4 +1,4 @@
-"""Build the kernels: one extension, with OpenMP where a probe program compiles, links and runs with it."""
+"""Build the kernels, with OpenMP where a probe program compiles, links and runs with it."""
 
 import os
 import subprocess
@@ -78,11 +78,12 @@ setup(
     ext_modules=cythonize(
         [
             Extension(
-                "shrinkops._kernels.loops",
-                ["shrinkops/_kernels/loops.pyx"],
+                f"shrinkops._kernels.{name}",
+                [f"shrinkops/_kernels/{name}.pyx"],
                 include_dirs=[np.get_include()],
                 define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
             )
+            for name in ("groups", "loops")
         ],
         compiler_directives=DIRECTIVES,
     ),

@@ -37,7 +37,7 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
         ("ruff", "format", "--check", "."),
         ("cython-lint", "shrinkops"),
         ("mypy",),
-        ("stubtest", "--mypy-config-file", "pyproject.toml", "shrinkops._kernels.loops"),
+        ("stubtest", "--mypy-config-file", "pyproject.toml", "shrinkops._kernels.loops", "shrinkops._kernels.groups"),
     ],
     ids=" ".join,
 )

@@ -1,0 +1,18 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__test__: dict[str, Any]
+
+def shrink(
+    x: NDArray[Any],
+    lambd: NDArray[Any],
+    y: NDArray[Any],
+    order: NDArray[np.int64] | None = None,
+    offsets: NDArray[np.int64] | None = None,
+) -> None: ...
+def pool(
+    z: NDArray[np.float64], pools: NDArray[np.int64], sums: NDArray[np.float64], starts: NDArray[np.int64]
+) -> None: ...
+def average(v: NDArray[np.float64], pools: NDArray[np.int64], means: NDArray[np.float64]) -> None: ...
