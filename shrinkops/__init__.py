@@ -21,20 +21,35 @@ from ._operators import (
     tanhshrink,
     threshold,
 )
+from ._structure import STRUCTURED
+from ._structured import (
+    groupshrink,
+    l1ball,
+    linfshrink,
+    simplex,
+    slopeshrink,
+    sparsegroupshrink,
+    svdshrink,
+    topkshrink,
+)
 from ._threads import num_threads, show_config
 from ._version import __version__
 
 __all__ = [
     "OPERATORS",
+    "STRUCTURED",
     "__version__",
     "cauchyshrink",
     "elasticnetshrink",
     "firmshrink",
     "garroteshrink",
     "get_num_threads",
+    "groupshrink",
     "hardshrink",
     "hubershrink",
     "hyperbolicshrink",
+    "l1ball",
+    "linfshrink",
     "logshrink",
     "lpshrink",
     "mcpshrink",
@@ -45,7 +60,12 @@ __all__ = [
     "show_config",
     "shrink",
     "sigmoidshrink",
+    "simplex",
+    "slopeshrink",
     "softshrink",
+    "sparsegroupshrink",
+    "svdshrink",
     "tanhshrink",
     "threshold",
+    "topkshrink",
 ]

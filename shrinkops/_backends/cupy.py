@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _formula
 from .._checks import check_out, refused_mix
-from . import PENALTY
+from . import PENALTY, generic
 from .generic import cast, check_device, converted
 
 if TYPE_CHECKING:
@@ -94,3 +94,8 @@ class Traced:
     def ones_like(self, a: Any) -> Any:
         """Return a constant."""
         return a.dtype.type(1)
+
+
+def bind_structured(operator: Any, part: int, cls: type) -> Callable[..., Any]:
+    """Return the formula of a structured operator."""
+    return generic.bind_structured(operator, part, cls)

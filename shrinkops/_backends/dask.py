@@ -11,13 +11,14 @@ import dask.array as da
 import numpy as np
 from dask.array.utils import meta_from_array
 
-from .. import _formula
+from .. import _formula, _structure
 from .._checks import is_real, refused_dtype, refused_out
 from . import VALUE
 from .numpy import promoted
 
 if TYPE_CHECKING:
     from .._dispatch import Function
+    from .._structure import Structured
 
 ARRAYS = (da.Array,)
 
@@ -101,3 +102,145 @@ class PullBlock(Block):
             arguments[which] = like.broadcast_to(like.asarray(arguments[which]), shape)
         x, *params = arguments  # type: ignore[assignment]
         return self.function.enter(x, tuple(params), g)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Operators that look at more than one element
+
+
+def bind_structured(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
+    """Return a function that applies a structured operator to blocks, each of which holds whole groups."""
+    name = operator.__name__
+
+    def call(x: Any, params: tuple[Any, ...], options: dict[str, Any], out: Any = None, g: Any = None) -> Any:
+        if out is not None:
+            raise refused_out(name, x)
+        x = x if isinstance(x, da.Array) else da.asarray(x)
+        names = tuple(operator.names(options))
+        empty = promoted(operator, np.empty(0, x.dtype))
+        layout = _structure.Layout(operator, options, x.shape)
+        options = _structure.resolved(operator, options, x.shape)
+        axes = layout.axes or (x.ndim - 2, x.ndim - 1)
+        for a in axes:
+            if len(x.chunks[a]) > 1:
+                raise refused_chunks(name, a)
+        params = tuple(p if isinstance(p, float) else da.asanyarray(p) for p in params)
+        for k, p in zip(names, params, strict=True):
+            if not isinstance(p, float) and not is_real(p.dtype):
+                raise refused_dtype(name, k, p.dtype)
+        shapes = [parameter_shape(layout, k, x.shape) for k in names]
+        shapes_given = [() if isinstance(p, float) else p.shape for p in params]
+        params = tuple(along_axis(layout, k, p, x.ndim) for k, p in zip(names, params, strict=True))
+        for k, p, shape in zip(names, params, shapes, strict=True):
+            if not isinstance(p, float) and (
+                p.ndim > len(shape) or any(n not in (1, m) for n, m in zip(p.shape[::-1], shape[::-1], strict=False))
+            ):
+                raise _structure.refused_shape(name, k, p.shape, shape)
+        if part == _structure.PULL:
+            g = g if isinstance(g, da.Array) else da.asarray(g, dtype=empty.dtype)
+            g = da.broadcast_to(g, x.shape, chunks=x.chunks) if g.shape != x.shape else g.rechunk(x.chunks)
+            found = [over_blocks(operator, part, 0, x, params, options, g, x.shape, axes, empty.dtype)]
+            for which, (p, shape) in enumerate(zip(params, shapes, strict=True), 1):
+                c = over_blocks(operator, part, which, x, params, options, g, shape, axes, np.real(empty).dtype)
+                given = shapes_given[which - 1]
+                found.append(_formula.sum_to_shape(xp, c, () if isinstance(p, float) else p.shape).reshape(given))
+            return found
+        if part == VALUE:
+            return over_blocks(operator, part, 0, x, params, options, None, x.shape, axes, empty.dtype)
+        shape = layout.reduced() if layout.axes else (*x.shape[:-2], 1, 1)
+        y = over_blocks(operator, part, 0, x, params, options, None, shape, axes, np.real(empty).dtype)
+        gone = axes if layout.groups is None else tuple(a for a in axes if a != max(axes))
+        return y[tuple(0 if a in gone else slice(None) for a in range(x.ndim))]
+
+    return call
+
+
+def parameter_shape(layout: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape that a parameter broadcasts to: that of x or its groups, or of singular values."""
+    if layout.axes:
+        return tuple(layout.reduced(name in layout.operator.elements))
+    return *shape[:-2], min(shape[-2:])
+
+
+def along_axis(layout: Any, name: str, p: Any, ndim: int) -> Any:
+    """Return a parameter that runs along the axis with the dimensions of x."""
+    if isinstance(p, float) or p.ndim != 1 or name not in layout.operator.along or len(layout.axes) > 1:
+        return p
+    return p.reshape(tuple(-1 if a in layout.axes else 1 for a in range(ndim)))
+
+
+def refused_chunks(name: str, axis: int) -> ValueError:
+    """Return the error for groups that are spread over blocks."""
+    return ValueError(f"{name}: x is chunked along axis {axis}; x.rechunk({{{axis}: -1}}) has each group in one block")
+
+
+def over_blocks(
+    operator: Structured,
+    part: int,
+    which: int,
+    x: Any,
+    params: Any,
+    options: Any,
+    g: Any,
+    shape: Any,
+    axes: Any,
+    dtype: Any,
+) -> Any:
+    """Return what becomes of blocks as an array of a shape, which differs from that of x in the axes."""
+    ndim, spectral = x.ndim, "axis" not in options
+    own = dict(zip(axes, range(ndim, ndim + len(axes)), strict=True))  # the axes of x, of which each is one chunk
+
+    def index(a: Any) -> Any:
+        if not isinstance(a, da.Array):
+            return None
+        count = ndim - 1 if spectral and a is not x and a is not g else ndim
+        places = range(count - a.ndim, count)
+        return tuple(own.get(k, k) if a is x or a is g else (own[k] + 2 * ndim if k in own else k) for k in places)
+
+    arguments = [x, *params, g]
+    lengths = dict(zip(range(ndim), shape, strict=False))
+    of_values = spectral and len(shape) < ndim  # the cotangent of a parameter of singular values
+    out = tuple(range(ndim - 1 if of_values else ndim))
+    new = {k: lengths[k] for k in axes if k in out}
+    meta = meta_from_array(x._meta if dtype.kind == "c" else x._meta.real, len(out), dtype)
+    block = StructuredBlock(operator, part, which, options, tuple(lengths[k] if k in axes else 0 for k in out))
+    indexed = [c for a in arguments for c in (a, index(a))]
+    return da.blockwise(
+        block, out, *indexed, new_axes=new, concatenate=True, dtype=dtype, meta=meta, token=operator.__name__
+    )
+
+
+class StructuredBlock:
+    """A part of a structured operator on one block."""
+
+    def __init__(self, operator: Any, part: int, which: int, options: Any, lengths: tuple[int, ...]) -> None:
+        self.operator = operator
+        self.part = part
+        self.which = which
+        self.options = options
+        self.lengths = lengths
+        self.__name__ = operator.__name__
+
+    def __call__(self, x: Any, *rest: Any) -> Any:
+        """Enter at the front door; what comes of a parameter is not summed yet."""
+        *params, g = rest
+        if self.part == _structure.PULL:
+            y = self.pulled(x, params, g)
+        else:
+            y = self.operator.enter(self.part, x, tuple(params), self.options)
+        return y.reshape(tuple(n or m for n, m in zip(self.lengths, self.batch(x), strict=True)))
+
+    def batch(self, x: Any) -> tuple[int, ...]:
+        """Return the lengths of the block along the axes of the result."""
+        return tuple(x.shape[: len(self.lengths)])
+
+    def pulled(self, x: Any, params: Any, g: Any) -> Any:
+        """Return one cotangent in the shape of the result, by a parameter of that shape."""
+        if self.which == 0:
+            return self.operator.enter(self.part, x, tuple(params), self.options, g)[0]
+        shape = tuple(n or m for n, m in zip(self.lengths, self.batch(x), strict=True))
+        like = array_api_compat.array_namespace(x)
+        params = list(params)
+        p = like.asarray(params[self.which - 1])
+        params[self.which - 1] = like.broadcast_to(p, shape)
+        return self.operator.enter(self.part, x, tuple(params), self.options, g)[self.which]

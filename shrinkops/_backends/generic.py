@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import array_api_compat
 import numpy as np
 
-from .. import _backends, _formula
+from .. import _backends, _formula, _structure
 from .._checks import refused_device, refused_dtype, refused_mix, refused_out
 
 if TYPE_CHECKING:
     from .._dispatch import Function
+    from .._structure import Structured
 
 
 @runtime_checkable
@@ -164,3 +165,46 @@ WITHOUT: dict[str, Callable[..., Any]] = {
     "minimum": _minimum,
     "hypot": _hypot,
 }
+
+
+def bind_structured(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
+    """Return the formula of a structured operator on arrays of the library of `cls`."""
+    name = operator.__name__
+
+    def call(x: Any, params: tuple[Any, ...], options: dict[str, Any], out: Any = None, g: Any = None) -> Any:
+        if out is not None:
+            raise refused_out(name, x)
+        names = tuple(operator.names(options))
+        arrays = [
+            (argument, a)
+            for argument, a in zip(("x", *names, "g"), (x, *params, g), strict=True)
+            if _backends.is_array(a)
+        ]
+        found = next(a for _, a in arrays if not _backends.is_numpy(type(a)))
+        namespace = array_api_compat.array_namespace(found)
+        for argument, a in arrays:
+            if _backends.is_numpy(type(a)) or array_api_compat.array_namespace(a) is not namespace:
+                raise refused_mix(name, argument, a, found) if argument != "x" else refused_x(name, names, x, arrays)
+            check_device(name, argument, a, found)
+        xp: Any = _structure.Tools(Namespace(namespace))
+        place = functools.partial(xp.asarray, device=array_api_compat.device(found))
+        with np.errstate(all="ignore"):  # there are libraries that compute with NumPy
+            x = _formula.promoted(operator, xp, place(x) if x is not found else x, place(0.0).dtype)
+            for k, p in zip(names, params, strict=True):
+                if not isinstance(p, float) and not xp.isdtype(p.dtype, ("real floating", "integral")):
+                    raise refused_dtype(name, k, p.dtype)
+            if part != _structure.PULL:
+                function = _structure.value if part == _backends.VALUE else _structure.penalty
+                return function(operator, xp, x, params, options)
+            g = place(g, dtype=x.dtype) if not _backends.is_array(g) else xp.astype(g, x.dtype)
+            first, *rest = _structure.pull(operator, xp, g, x, params, options)
+        shapes = [() if isinstance(p, float) else p.shape for p in params]
+        return first, *(_formula.sum_to_shape(xp, c, shape) for c, shape in zip(rest, shapes, strict=True))
+
+    return call
+
+
+def refused_x(name: str, names: tuple[str, ...], x: Any, arrays: list[tuple[str, Any]]) -> TypeError:
+    """Return the error for x of NumPy beside an array of another library."""
+    argument, a = next((k, a) for k, a in arrays if not _backends.is_numpy(type(a)))
+    return refused_mix(name, argument, a, x)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .._dispatch import Function
 
 ARRAYS = (BCOO, BCSR)
+DENSE = "x.todense()"  # what it takes to look along an axis
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .._dispatch import Function
 
 ARRAYS = (sparse.SparseArray,)
+DENSE = "x.todense()"  # what it takes to look along an axis
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:

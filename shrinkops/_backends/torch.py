@@ -18,6 +18,7 @@ from .._dispatch import OPERATORS
 from .._kernels.loops import KERNELS
 from . import PENALTY, VALUE, torch_sparse
 from .generic import cast, converted
+from .torch_structured import bind_structured as bind_structured
 
 if TYPE_CHECKING:
     from .._dispatch import Function

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BY_ROWS = {torch.sparse_csr, torch.sparse_bsr}
 COMPRESSED = {*BY_ROWS, torch.sparse_csc, torch.sparse_bsc}
 LAYOUTS = {torch.sparse_coo, *COMPRESSED}
+DENSE = "x.to_dense()"  # what it takes to look along an axis
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:

@@ -11,11 +11,12 @@ import array_api_compat
 import numpy as np
 import xarray as xr
 
-from .. import _formula
-from .._checks import refused_out
+from .. import _backends, _formula, _structure
+from .._checks import refused_growth, refused_mix, refused_out
 
 if TYPE_CHECKING:
     from .._dispatch import Function
+    from .._structure import Structured
 
 ARRAYS = (xr.Variable, xr.DataArray, xr.Dataset)
 
@@ -70,3 +71,100 @@ def pulled(function: Function, x: Any, params: tuple[Any, ...], g: Any) -> Any:
     summed = _formula.sum_to_shape(array_api_compat.array_namespace(y.data), y.data, y.shape[len(over) :])
     y = y.isel(dict.fromkeys(over, 0), drop=True).copy(data=summed)
     return y.reindex_like(argument, fill_value=0)  # a label that no other argument has, has no part in the result
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Operators that look at more than one element
+
+
+def bind_structured(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
+    """Return a structured operator on labelled arrays: an axis may be the name of a dimension."""
+    name = operator.__name__
+
+    def call(x: Any, params: tuple[Any, ...], options: dict[str, Any], out: Any = None, g: Any = None) -> Any:
+        if out is not None:
+            raise refused_out(name, x)
+        names = tuple(operator.names(options))
+        if not isinstance(x, ARRAYS):
+            k, a = next((k, a) for k, a in zip((*names, "g"), (*params, g), strict=True) if isinstance(a, ARRAYS))
+            raise refused_mix(name, k, a, x)
+        if isinstance(x, xr.Dataset):
+            return of_variables(x, params, options, g)
+        if isinstance(x, xr.Variable):
+            y = call(xr.DataArray(x), params, options, None, xr.DataArray(g) if isinstance(g, xr.Variable) else g)
+            return [bare(c) for c in y] if part == _structure.PULL else bare(y)
+        options = dict(options)
+        if "axis" in options:
+            options["axis"] = axes_of(x, options["axis"])
+        if isinstance(options.get("groups"), xr.DataArray | xr.Variable):
+            options["groups"] = options["groups"].data
+        placed = tuple(beside(k, p, x) for k, p in zip(names, params, strict=True))
+        if part == _structure.PULL:
+            g = g.transpose(*x.dims).data if isinstance(g, xr.DataArray) else g
+            first, *rest = operator.enter(part, x.data, placed, options, g)
+            return [
+                x.copy(data=first),
+                *(restored(c, p) for c, p in zip(rest, params, strict=True)),
+            ]
+        y = operator.enter(part, x.data, placed, options)
+        if y.ndim == x.ndim and y.shape == x.shape and part != _backends.PENALTY:
+            return x.copy(data=y)
+        return without_axes(x, y, options)
+
+    def of_variables(x: Any, params: tuple[Any, ...], options: dict[str, Any], g: Any) -> Any:
+        def one(a: Any, of: Any) -> Any:
+            return a[of] if isinstance(a, xr.Dataset) else a
+
+        if part == _structure.PULL:
+            msg = f"{name}: x is xarray.Dataset, of which each variable has cotangents of its own"
+            raise TypeError(msg)
+        results = {of: call(x[of], tuple(one(p, of) for p in params), options) for of in x.data_vars}
+        return xr.Dataset(results, attrs=x.attrs)
+
+    def axes_of(x: Any, axis: Any) -> Any:
+        """Return axes by number."""
+        if isinstance(axis, tuple):
+            return tuple(axes_of(x, a) for a in axis)
+        if not isinstance(axis, str):
+            return axis
+        if axis not in x.dims:
+            msg = f"{name}: x has no dimension {axis!r}, but {', '.join(map(str, x.dims))}"
+            raise ValueError(msg)
+        return x.dims.index(axis)
+
+    def beside(k: str, p: Any, x: Any) -> Any:
+        """Return a parameter with the dimensions of x, each of length 1 that it does not have."""
+        if isinstance(p, xr.Variable):
+            p = xr.DataArray(p)
+        if not isinstance(p, xr.DataArray):
+            return p
+        if any(dim not in x.dims for dim in p.dims):
+            raise refused_growth(name, k, p.shape, x.shape)
+        xr.align(x, p, join="exact", copy=False)
+        if "axis" not in operator.options or (k in operator.along and p.ndim == 1):
+            return p.data
+        kept = [dim for dim in x.dims if dim in p.dims]
+        return p.transpose(*kept).data.reshape(tuple(p.sizes.get(dim, 1) for dim in x.dims))
+
+    def restored(c: Any, p: Any) -> Any:
+        if not isinstance(p, xr.DataArray | xr.Variable):
+            return c
+        array = p if isinstance(p, xr.DataArray) else xr.DataArray(p)
+        kept = [n for n in c.shape if n != 1] if c.ndim != array.ndim else None
+        c = c if kept is None else c.reshape(array.shape)
+        return array.copy(data=c) if isinstance(p, xr.DataArray) else array.copy(data=c).variable
+
+    def without_axes(x: Any, y: Any, options: dict[str, Any]) -> Any:
+        layout = _structure.Layout(operator, options, x.shape)
+        axes = layout.axes or (x.ndim - 2, x.ndim - 1)
+        kept = [dim for k, dim in enumerate(x.dims) if k not in axes or (layout.groups is not None and k == max(axes))]
+        gone = [dim for k, dim in enumerate(x.dims) if k in axes]
+        coords = {k: v for k, v in x.coords.items() if not set(v.dims) & set(gone)}
+        return xr.DataArray(y, coords, kept, name=x.name, attrs=x.attrs)
+
+    return call
+
+
+def bare(a: Any) -> Any:
+    """Return an array without labels."""
+    return a.variable if isinstance(a, xr.DataArray) else a
