@@ -496,6 +496,7 @@ LIBRARIES = {
             differentiable=True,
             kernels=False,
             compiles=True,
+            subnormals=False,
             gradient=_jax_gradient,
             core=True,
             slow=True,
@@ -636,6 +637,8 @@ CHOSEN = chosen()
 
 # Whose last bits in float64 depend on fused multiply-adds: those of operators that take exp and log.
 OWN_BITS = ("tanhshrink", "lpshrink", "logshrink", "cauchyshrink", "sigmoidshrink")
+# So many operators, the first ones, stand for all where compiling takes long.
+REPRESENTATIVES = 5
 SLOW_TO_COMPILE = ("lpshrink", "logshrink", "cauchyshrink")  # by XLA: seconds for every shape
 
 
@@ -666,6 +669,7 @@ def functions(operator: Any) -> list[Any]:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
     config.addinivalue_line("markers", "libraries(**capabilities): for the libraries of which that is so")
+    config.addinivalue_line("markers", "compiles: takes a compiler long, for some operators too long for every run")
     config.addinivalue_line("markers", "complex: about complex numbers, which only operators that are odd take")
     config.addinivalue_line("markers", "dtypes(kind): for the dtypes of a kind")
     config.addinivalue_line("markers", "core(slow=False): for all variants of libraries, and those that are slow")
@@ -770,14 +774,29 @@ def _during(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out operators that are not odd, and take no complex numbers, where a test is about these."""
+    """Leave out what an operator does not take, and where a compiler takes seconds what others stand for.
+
+    Operators that are not odd take no complex numbers. On a library that compiles, the first operators stand for all in
+    the tests that are not of the core: what surrounds the formulas is the same. Environment variable
+    SHRINKOPS_TEST_ALL=1 runs these as well.
+    """
 
     def takes(item: pytest.Item) -> bool:
         asked = item.callspec.params if hasattr(item, "callspec") else {}
-        operator = asked.get("operator", asked.get("thresholding"))
+        operator, library = asked.get("operator", asked.get("thresholding")), asked.get("library")
+        name = getattr(operator, "__name__", "")
         planar = asked.get("dtype") in COMPLEX or item.get_closest_marker("complex")
-        return not planar or getattr(operator, "odd", True)
+        if planar and not getattr(operator, "odd", True):
+            return False
+        if not name or os.environ.get("SHRINKOPS_TEST_ALL"):
+            return True
+        if item.get_closest_marker("compiles"):
+            return name not in SLOW_TO_COMPILE
+        compiled = isinstance(library, Library) and library.compiles
+        core = item.get_closest_marker("core") or item.get_closest_marker("shows")
+        return not compiled or bool(core) or name in first
 
+    first = list(shrinkops.OPERATORS)[:REPRESENTATIVES]
     items[:] = filter(takes, items)
 
 

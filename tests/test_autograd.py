@@ -398,6 +398,7 @@ def test_torch_of_another_default_dtype(operator, torch, help):
 # JAX
 
 
+@pytest.mark.compiles
 def test_jax_transformations(operator, jax, help):
     jnp = jax.numpy
     p = help.example(operator)
@@ -432,6 +433,7 @@ def test_jax_transformations(operator, jax, help):
         np.testing.assert_allclose(operator(x, *p), value, rtol=1e-15)
 
 
+@pytest.mark.compiles
 def test_jax_check_grads(operator, jax, help):
     from jax.test_util import check_grads
 

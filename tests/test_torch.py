@@ -102,6 +102,7 @@ def test_forward_mode_through_a_graph_of_before(operator, torch, help):
 # torch.compile, torch.export, and others who trace
 
 
+@pytest.mark.compiles
 def test_compiled_transformations(operator, torch, help):
     """What torch.func makes of an operator, compiled: at the knots of a threshold of 0 as well."""
     p = help.example(operator)
@@ -179,6 +180,7 @@ def test_compile_as_the_first_call_of_learned_parameters(torch, help):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("grad", [False, True])
 def test_whoever_traces_sees_the_operator(operator, torch, help, grad):
     """torch.jit.trace and make_fx record functions of torch; of a kernel they would record one result for ever."""
