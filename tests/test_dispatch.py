@@ -304,7 +304,7 @@ def make_library(strict):
 def test_a_library_of_the_standard(operator, strict, help):
     """By nothing but the standard: no name, no registration."""
     cls = make_library(strict)
-    for dtype in ("float32", "float64", "complex128", "int32"):
+    for dtype in ("float32", "float64", *(["complex128"] if operator.odd else []), "int32"):
         plain = np.array([-3.0, 0.25, 0.75, 2.0]).astype(dtype)
         x, p = cls(strict.asarray(plain)), help.example(operator)
         for function in help.functions(operator):
@@ -312,7 +312,7 @@ def test_a_library_of_the_standard(operator, strict, help):
             pairs = zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]
             for a, b in pairs:
                 assert type(a) is cls
-                np.testing.assert_allclose(np.asarray(a.inner), b, rtol=1e-6 if dtype == "float32" else 1e-14)
+                np.testing.assert_allclose(np.asarray(a.inner), b, rtol=2e-6 if dtype == "float32" else 1e-14)
     arrays = [cls(strict.asarray([a] * 4)) for a in help.example(operator)]
     assert type(operator(x, *arrays)) is cls
     assert operator.implementations.pop(cls)
@@ -364,7 +364,8 @@ def bomb(da, shape=(4, 6), chunks=(2, 3), dtype=float):
 
 
 def test_dask_computes_nothing(operator, da, help):
-    for dtype in (np.float32, np.float64, np.complex64, np.int16, help.numpy_dtype("bfloat16")):
+    plane = [np.complex64] if operator.odd else []
+    for dtype in (np.float32, np.float64, *plane, np.int16, help.numpy_dtype("bfloat16")):
         x, p = bomb(da, dtype=dtype), help.example(operator)
         arrays = [bomb(da) for _ in p]
         for params in (p, arrays, [np.float64(a) for a in p]):
@@ -412,7 +413,7 @@ def test_dask_names_are_deterministic(operator, da, help):
     others = {operator(x, *p).name, operator.derivative(x, *p).name, *(a.name for a in operator.vjp(x, x, *p))}
     assert len(others) == 3 + len(p)
     if p:
-        assert operator(x, *(2 * a for a in p)).name != operator(x, *p).name
+        assert operator(x, *(float(a) for a in help.arrays(operator, ()))).name != operator(x, *p).name
 
 
 def test_dask_of_unknown_chunks(operator, da, help):

@@ -380,7 +380,7 @@ def layouts(n: int, dtype: str, params: tuple[float, ...]) -> Iterator[tuple[str
     # a view that no axis order makes dense, and whose innermost stride is the long one of the other
     yield "x[::2].T", x[: 2 * dense.size].reshape(-1, columns)[::2].T, params
     if params:
-        spread = np.random.default_rng(1).uniform(0.5, 1, dense.shape).astype(dense.dtype)
+        spread = np.random.default_rng(1).uniform(0.9, 1.1, dense.shape).astype(dense.dtype)
         first, *rest = (spread * dense.dtype.type(p) for p in params)
         yield "per element", dense, (first, *params[1:])
         table, per = dense.reshape(rows, columns), first.reshape(rows, columns)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import array_api_compat.numpy as xp
 import numpy as np
 
-from .. import _formula, _structure
+from .. import _formula
 from .._checks import BFLOAT16, check_out, is_real, refused_complex, refused_dtype, refused_mix
-from .._kernels import groups as loops_over_groups
 from .._kernels.loops import KERNELS
 from . import NUMPY_TYPES, PENALTY, VALUE
 
 if TYPE_CHECKING:
     from .._dispatch import Function, Operator
-    from .._structure import Groups, Structured
+    from .._structure import Structured
 
 ARRAYS = NUMPY_TYPES
 
@@ -136,105 +134,8 @@ def promoted(operator: Operator | Structured, x: Any) -> Any:
     raise refused_dtype(operator.__name__, "x", x.dtype)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Operators that look at more than one element
-
-
 def bind_structured(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
-    """Return the formula of a structured operator, with kernels where it looks for them."""
-    name = operator.__name__
+    """Return what runs an operator that looks at more than one element, which takes more to import."""
+    from .numpy_structured import bind
 
-    def call(x: Any, params: tuple[Any, ...], options: dict[str, Any], out: Any = None, g: Any = None) -> Any:
-        if any(isinstance(a, np.ma.MaskedArray) for a in (x, g, *params)):
-            masked = next(a for a in (x, g, *params) if isinstance(a, np.ma.MaskedArray))
-            raise _structure.refused_conversion(name, masked, "filled()")
-        if out is not None and not isinstance(out, np.ndarray):
-            raise refused_mix(name, "out", out, x)
-        given, x = x, promoted(operator, np.asarray(x))
-        names = operator.names(options)
-        arrays = tuple(p if type(p) is float else parameter(k, p) for k, p in zip(names, params, strict=True))
-        if out is not None:
-            check_out(out.shape, out.dtype.newbyteorder("="), x.shape, x.dtype.newbyteorder("="), out.flags.writeable)
-        with np.errstate(all="ignore"):
-            y = computed(x, arrays, options, g)
-        if part == _structure.PULL:
-            return tuple(c if np.ndim(c) else c[()] for c in y)
-        if out is not None:
-            out[...] = y
-            return out
-        return given.__array_wrap__(y) if isinstance(given, np.ndarray) and type(given) is not np.ndarray else y[()]
-
-    def parameter(k: str, p: Any) -> Any:
-        array = np.asarray(p)
-        if not is_real(array.dtype):
-            raise refused_dtype(name, k, array.dtype)
-        return array.astype(np.float64) if array.dtype.kind in "iu" else array
-
-    def computed(x: Any, params: tuple[Any, ...], options: dict[str, Any], g: Any) -> Any:
-        x = x.astype(x.dtype.newbyteorder("="), copy=False)
-        brain = x.dtype if x.dtype.name == BFLOAT16 else None
-        if brain is not None:  # NumPy's functions do not know it
-            params = tuple(np.asarray(p, brain).astype(np.float32) for p in params)
-            x = x.astype(np.float32)
-        params = tuple(p if type(p) is float else p.astype(x.real.dtype) for p in params)
-        if part != _structure.PULL:
-            function = _structure.value if part == VALUE else _structure.penalty
-            y = np.asarray(function(operator, TOOLS, x, params, options))
-            return y if brain is None else y.astype(brain)
-        first, *rest = _structure.pull(operator, TOOLS, np.asarray(g).astype(x.dtype), x, params, options)
-        rest = [_formula.sum_to_shape(np, c, np.shape(p)) for c, p in zip(rest, params, strict=True)]
-        return tuple(np.asarray(c) if brain is None else c.astype(brain) for c in (first, *rest))
-
-    return call
-
-
-def grouped(x: Any, lambd: Any, groups: Groups | None) -> Any:
-    """Shrink groups along the last axis by their norms, in threads; None where there is no kernel for the dtype."""
-    real = x.real.dtype
-    if real not in (np.float32, np.float64):
-        return None
-    x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
-    twice = 1 if x.dtype.kind == "f" else 2
-    y = np.empty_like(x)
-    count = 1 if groups is None else groups.count
-    if lambd.size > 1:
-        lambd = np.broadcast_to(lambd, (*x.shape[:-1], count))
-    lambd = np.ascontiguousarray(lambd, real.newbyteorder("=")).reshape(-1)
-    rows, length = x.size // x.shape[-1], x.shape[-1] * twice
-    flat, target = (a.view(real.newbyteorder("=")).reshape(rows, length) for a in (x, y))
-    if groups is None:
-        loops_over_groups.shrink(flat, lambd, target)
-    else:
-        order = None if groups.sorted else groups.order if twice == 1 else pairs_of(groups.order)
-        loops_over_groups.shrink(flat, lambd, target, order, groups.offsets * twice)
-    return y
-
-
-def pairs_of(order: Any) -> Any:
-    """Return where the real and imaginary parts are of complex numbers in an order."""
-    return (2 * order[:, None] + np.arange(2)).reshape(-1)
-
-
-def kth_largest(a: Any, k: int) -> Any:
-    """Return the k-th largest number along the last axis, by selection."""
-    n = a.shape[-1]
-    return np.partition(a, n - k, axis=-1)[..., n - k : n - k + 1]
-
-
-def pools(z: Any) -> Any:
-    """Number the pools of the nonincreasing regression along the last axis."""
-    rows = np.ascontiguousarray(z, np.float64).reshape(-1, z.shape[-1])
-    found = np.empty(rows.shape, np.int64)
-    loops_over_groups.pool(rows, found, np.empty_like(rows), np.empty_like(found))
-    return found.reshape(z.shape)
-
-
-def averaged(v: Any, pools: Any) -> Any:
-    """Return the means over the pools, at each element of them."""
-    rows = np.ascontiguousarray(v, np.float64).reshape(-1, v.shape[-1])
-    means = np.empty_like(rows)
-    loops_over_groups.average(rows, pools.reshape(rows.shape), means)
-    return means.reshape(v.shape).astype(v.dtype)
-
-
-TOOLS = _structure.Tools(xp, grouped=grouped, kth_largest=kth_largest, pools=pools, averaged=averaged)
+    return bind(operator, part, cls)

@@ -12,7 +12,7 @@ import torch
 from .. import _formula, _structure
 from .._checks import check_out, refused_device, refused_dtype, refused_mix, refused_out
 from . import PENALTY, torch_sparse
-from . import numpy as on_numpy
+from . import numpy_structured as on_numpy
 from .generic import converted
 
 if TYPE_CHECKING:
