@@ -930,10 +930,15 @@ def _hyperbola(xp: ModuleType, x: Any, lambd: Any) -> Any:
 def _(xp: ModuleType, x: Any, lambd: Any) -> Any:
     usual = (x > lambd) & (x < xp.inf)
     one, zero = xp.ones_like(x + lambd), xp.zeros_like(x + lambd)
-    y = xp.where(usual & (lambd > 0), _hyperbola(xp, x, lambd), one)
     bent = usual & (lambd > 0)
-    dx = xp.where(bent, xp.where(bent, x, one) / y, xp.where((x > lambd) | (lambd == 0), one, zero))
-    return dx, -xp.where(bent, lambd, zero) / y
+    a, l = xp.where(bent, x, 2 * one), xp.where(bent, lambd, one)
+    quarter = xp.where(a > 1, one / 4, one)
+    # Quotients under the roots: a product of roots of subnormal numbers would have few digits.
+    less, more = a - l, a * quarter + l * quarter
+    dx = xp.sqrt(a / less) * xp.sqrt((a * quarter) / more)
+    dlambd = xp.sqrt(l / less) * xp.sqrt((l * quarter) / more)
+    dx = xp.where(bent, dx, xp.where((x > lambd) | (lambd == 0), one, zero))
+    return dx, -xp.where(bent, dlambd, zero)
 
 
 @hyperbolicshrink.penalty_of
@@ -1101,8 +1106,14 @@ def elasticnetshrink(xp: ModuleType, x: Any, l1: Any, l2: Any) -> Any:
     >>> shrinkops.elasticnetshrink(np.array([-2.0, 0.25, 0.5, 1.0]), 0.5, 1.0)
     array([-0.75,  0.  ,  0.  ,  0.25])
     """
-    y = (x - l1) / (1 + xp.where(l2 < xp.inf, l2, xp.zeros_like(l2)))
+    y = _quotient(xp, x - l1, xp.where(l2 < xp.inf, l2, xp.zeros_like(l2)))
     return xp.where((x <= l1) | ((l2 == xp.inf) & (x == x)), xp.zeros_like(y), y)
+
+
+def _quotient(xp: ModuleType, x: Any, weight: Any) -> Any:
+    """Return x / (1 + weight); of a huge weight a compiler may take the reciprocal, and flush that to zero."""
+    quarter = xp.where(weight > 2.0**60, xp.full_like(weight, 0.25), xp.ones_like(weight))
+    return (x * quarter) / (quarter + weight * quarter)
 
 
 @elasticnetshrink.derivatives
@@ -1181,7 +1192,7 @@ def hubershrink(xp: ModuleType, x: Any, lambd: Any, delta: Any) -> Any:
     array([-3.  ,  0.25,  1.  ,  2.  ])
     """
     near, far = _huber(xp, x, lambd, delta)
-    y = xp.where(near, x / (1 + lambd), far)
+    y = xp.where(near, _quotient(xp, x, lambd), far)
     y = xp.where((lambd == 0) | (delta == 0) | ~(x < xp.inf), x, y)
     return xp.where((lambd == xp.inf) & (delta > 0) & (x == x), xp.zeros_like(y), y)
 
@@ -1203,7 +1214,7 @@ def _(xp: ModuleType, x: Any, lambd: Any, delta: Any) -> Any:
     near, _ = _huber(xp, x, lambd, delta)
     one = xp.ones_like(x + lambd + delta)
     zero = xp.zeros_like(one)
-    loose = (lambd == 0) | (delta == 0) | ~near | (x == xp.inf)
+    loose = (lambd == 0) | (delta == 0) | ~near | ((x == xp.inf) & (delta < xp.inf))
     steep = (lambd == xp.inf) & (delta > 0)
     factor = xp.where(steep, zero, one / (1 + lambd))
     bent = near & (x < xp.inf) & (delta > 0)

@@ -110,6 +110,8 @@ def test_sparse_keeps_its_structure(operator, sparse, help):
     if (operator(np.zeros(1), *p) != 0).any():
         return
     for function in [operator, operator.derivative, *([operator.penalty] if hasattr(operator, "penalty") else [])]:
+        if function(0.0, *p) != 0:  # is refused: see the next test
+            continue
         y = function(x, *p)
         assert type(y) is type(x)
         assert getattr(y, "layout", None) == getattr(x, "layout", None)
@@ -143,6 +145,8 @@ def test_sparse_with_arrays_of_parameters(thresholding, sparse, help, shape):
     make, plain = sparse
     x = make(DENSE)
     columns = [np.linspace(a, a + 0.25, int(np.prod(shape))).reshape(shape) for a in help.example(thresholding)]
+    if (thresholding(0.0, *columns) != 0).any():
+        return
     expected = thresholding(DENSE, *columns)
     pulls = thresholding.vjp(COTANGENT, DENSE, *columns)
     for params in [list(map(plain, columns))] + ([list(map(make, columns))] if shape == (3, 4) else []):
@@ -151,6 +155,8 @@ def test_sparse_with_arrays_of_parameters(thresholding, sparse, help, shape):
         assert stored(y) == stored(x)
         np.testing.assert_allclose(dense(y), expected, rtol=1e-14)
         for g in (plain(COTANGENT), make(COTANGENT)):
+            if (thresholding.derivative(0.0, *columns) != 0).any():
+                continue
             found = thresholding.vjp(g, x, *params)
             assert type(found[0]) is type(x)
             for a, b in zip(found, pulls, strict=True):
@@ -373,7 +379,8 @@ def test_pandas_keeps_labels(operator, pd, help):
     y = operator(x, *p)
     pd.testing.assert_series_equal(y, pd.Series(operator(x.to_numpy(), *p), index=x.index, name="signal"))
     assert y.attrs == x.attrs
-    frame = pd.DataFrame({"a": [1.5, -2.0], "b": [1, 2], "c": [0.5 + 1j, 2]}, index=["r", "s"])
+    frame = pd.DataFrame({"a": [1.5, -2.0], "b": [1, 2], "c": [0.5 + 1j * operator.odd, 2]}, index=["r", "s"])
+    frame["c"] = frame["c"] if operator.odd else frame["c"].to_numpy().real
     frame.columns = ["a", "b", "b"]
     y = operator(frame, *p)
     assert list(y.columns) == list(frame.columns)
@@ -418,11 +425,11 @@ def test_pandas_aligns_by_label(thresholding, pd, help):
     """As its own arithmetic does: labels that one of two lacks give NaN."""
     p = help.example(thresholding)
     x = pd.Series([-2.0, 0.75, 3.0], index=list("abc"))
-    params = [pd.Series([a, a + 0.25, a + 0.5], index=list("dcb")) for a in p]
+    params = [pd.Series([a, a + 0.125, a + 0.25], index=list("dcb")) for a in p]
     y = thresholding(x, *params)
     assert list(y.index) == list((x + params[0]).index) == list("abcd")
     np.testing.assert_array_equal(np.isnan(y), [True, False, False, True])
-    inner = [np.array([a + 0.5, a + 0.25]) for a in p]
+    inner = [np.array([a + 0.25, a + 0.125]) for a in p]
     np.testing.assert_allclose(y["b":"c"], thresholding(np.array([0.75, 3.0]), *inner))
     pulled = thresholding.vjp(1.0, x, *params)
     assert [list(a.index) for a in pulled] == [list("abc"), *[list("dcb")] * len(p)]

@@ -145,9 +145,10 @@ cdef inline real huber_value(real a, pair slope, pair loss, double doubtful, bin
     """The greater of a slope and a - loss."""
     cdef bint low = wants_low(a, doubt)
     cdef pair scale = raise_for(a, doubt)
-    cdef double x = a * scale[0], lost = minimum(loss[0] * scale[0], <double> 1.7976931348623157e+308)
+    cdef double x = a * scale[0], whole = loss[0] * scale[0]
+    cdef double lost = minimum(whole, x)    # where it is more the slope is greater
     cdef pair inner = times((x, 0.0), slope, low, fma)
-    cdef pair outer = plus((x, 0.0), (-lost, -loss[1] * scale[0] if lost < 1.7976931348623157e+308 else 0), low)
+    cdef pair outer = plus((x, 0.0), (-lost, -loss[1] * scale[0] if whole <= x else 0), low)
     cdef bint near = inner[0] >= outer[0]
     cdef double exact = 0 if sum_error(x, -lost, outer[0]) == 0 else x
     cdef pair y = chosen(near, inner, outer)
