@@ -630,7 +630,7 @@ def test_longdouble(operator, help):
 
 def test_complex_is_refused_where_signs_matter(operator, library, help):
     """By one sentence, at once; every operator that is odd takes complex numbers."""
-    if operator.odd:
+    if operator.odd or "complex128" not in library.dtypes:
         return
     plain = np.array([1j, 2.0])
     for function in help.functions(operator):
