@@ -102,6 +102,7 @@ def test_export(operator, help, learnable):
 
 def test_compile(operator, help):
     """In one graph, gradients too."""
+    torch._dynamo.reset()
     layer = made(operator, help, learnable=True, num_parameters=3, dtype=torch.float64)
     x = some(2, 3, 4, grad=True)
     compiled = torch.compile(layer, fullgraph=True, backend="eager")
