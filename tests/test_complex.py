@@ -5,7 +5,6 @@ analytic, its definition in the plane. Neither knows how the library computes.
 """
 
 import functools
-import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -495,39 +494,3 @@ def test_libraries_reach_the_kernels(operator, dtype, no_formula, torch, da, hel
     d = da.from_array(x, chunks=10)
     same(operator(d, *params).compute(), y)
     same(operator.vjp(da.from_array(g, chunks=10), d, *params)[0].compute(), pulls[0])
-
-
-@of_all
-@of_dtypes
-@pytest.mark.parametrize("name", [name for name in ("v3", "v4") if name in LEVELS])
-def test_the_kernels_are_fast(operator, dtype, name):
-    """Faster than the formula, and slower than the real operator and its derivative by a few square roots only.
-
-    Ratios, on random numbers; what is not vectorised takes several times as long.
-    """
-    random = np.random.default_rng(9)
-    x = (random.normal(size=100000) + 1j * random.normal(size=100000)).astype(dtype)
-    a, out, params = np.abs(x.astype(complex)), np.empty_like(x), parameter_sets(operator, dtype)[0]
-    real, slope, root = np.empty_like(a), np.empty_like(a), np.empty_like(a)
-    jobs = {
-        "kernel": lambda: operator(x, *params, out=out),
-        "formula": lambda: operator.formula(np, x, params),
-        "real": lambda: operator(a, *params, out=real),
-        "slope": lambda: operator.derivative(a, *params, out=slope),
-        "root": lambda: np.sqrt(a, out=root),
-    }
-    times = dict.fromkeys(jobs, np.inf)
-    before = loops.get_isa()
-    loops.set_isa(name)
-    try:
-        with shrinkops.num_threads(1), np.errstate(all="ignore"):
-            for _ in range(20):
-                for job, run in jobs.items():
-                    times[job] = min(times[job], timeit.timeit(run, number=1))
-    finally:
-        loops.set_isa(before)
-    print({job: f"{t / 1e5 * 1e9:.2f} ns" for job, t in times.items()})
-    # What takes iterations, or exp and log with low parts, for nearest results: the formula in float is not that.
-    heavy = 1.5 if times["real"] > 5 * times["root"] else 1
-    assert times["kernel"] < heavy * times["formula"]
-    assert times["kernel"] < heavy * (times["real"] + times["slope"]) + 10 * times["root"]

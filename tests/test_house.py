@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import collections
 import os
+import platform
+import re
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+import shrinkops
+from shrinkops._kernels import loops
+
 ROOT = Path(__file__).parents[1]
+GNU = loops.config()["compiler"].startswith("gcc")
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
-    """Run a command of this environment, show what it prints if it fails, and return that."""
+    """Run a command of this environment, and return what it prints; show that if it fails."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ran = subprocess.run(
         [str(word) for word in command],
@@ -26,8 +34,9 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
         text=True,
         check=False,
     )
-    assert ran.returncode == 0, f"{' '.join(map(str, command))}\n{ran.stdout}\n{ran.stderr}"
-    return ran.stdout
+    said = ran.stdout + ran.stderr
+    assert ran.returncode == 0, f"{' '.join(map(str, command))}\n{said}"
+    return said
 
 
 @pytest.mark.parametrize(
@@ -45,17 +54,34 @@ def test_linters_are_content(command):
     run(*command)
 
 
+class Distributions(NamedTuple):
+    """What a release consists of, where it was built, and what the build printed."""
+
+    sdist: Path
+    wheel: Path
+    source: Path
+    said: str
+
+
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory):
-    """Build a source distribution, and from that a wheel, as a release does."""
+    """Build a source distribution, and from what that unpacks to a wheel; the compiler tells of vectorised loops."""
     folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", folder, ".")
-    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
-    return sdist, wheel
+    run(sys.executable, "-m", "build", "--sdist", "--outdir", folder, ".")
+    (sdist,) = folder.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "source", filter="data")
+    (source,) = (folder / "source").iterdir()
+    flags = f"{os.environ.get('CFLAGS', '')} -fopt-info-vec-optimized" if GNU else ""
+    said = run(
+        sys.executable, "-m", "build", "--wheel", "--outdir", folder, source, **({"CFLAGS": flags} if GNU else {})
+    )
+    (wheel,) = folder.glob("*.whl")
+    return Distributions(sdist, wheel, source, said)
 
 
 def test_source_distribution_holds_sources_and_nothing_generated(distributions):
-    with tarfile.open(distributions[0]) as sdist:
+    with tarfile.open(distributions.sdist) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     tracked = {
         str(path.relative_to(ROOT))
@@ -70,7 +96,7 @@ def test_source_distribution_holds_sources_and_nothing_generated(distributions):
 
 
 def test_wheel_works_where_nothing_but_numpy_is(distributions, tmp_path):
-    wheel = distributions[1]
+    wheel = distributions.wheel
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert "shrinkops/py.typed" in names
@@ -85,9 +111,31 @@ def test_wheel_works_where_nothing_but_numpy_is(distributions, tmp_path):
     assert "[-1.5  0.   0.5]" in run(python, "-c", code, cwd=tmp_path)
 
 
-def test_version_has_one_place():
-    import shrinkops
+# The loops of run(), in order: of array parameters and of scalars a value, all derivatives together, or each of three.
+TOGETHER, APART = [True, True, False, False, False], [True, False, True, True, True]
 
+
+@pytest.mark.skipif(not GNU or platform.machine() not in ("x86_64", "AMD64"), reason="needs GCC, and its levels")
+def test_every_loop_is_vectorised(distributions):
+    """Of every operator, for both types, at every level: so the compiler says, loop by loop."""
+    widths = collections.defaultdict(set)
+    for line, width in re.findall(r"loops\.c:(\d+):\d+: optimized: +loop vectorized using (\d+)", distributions.said):
+        widths[int(line)].add(int(width))
+    found, function = collections.defaultdict(list), None
+    code = (distributions.source / "shrinkops" / "_kernels" / "loops.c").read_text(encoding="utf-8")
+    for number, line in enumerate(code.splitlines(), 1):
+        if start := re.match(r"static CYTHON_INLINE void __pyx_fuse_(\d+)(?:_(\d+))?\w+loops_run\(.*\{$", line):
+            function = tuple(map(int, start.groups()))
+        elif line.startswith("}"):
+            function = None
+        elif function and re.match(r"\s*for \(", line):
+            found[function].append({16, 32, 64} <= widths[number])
+    assert len(found) == 2 * len(shrinkops.OPERATORS)
+    wrong = {key: loops for key, loops in found.items() if loops not in (2 * TOGETHER, 2 * APART)}
+    assert not wrong
+
+
+def test_version_has_one_place():
     version = shrinkops.__version__
     found = [
         str(path.relative_to(ROOT))

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -753,37 +752,3 @@ def test_the_loops_are_vectorised(name, real):
     counts = {key[0]: n for key, n in wide_instructions().items() if key[1:] == (real, name)}
     assert sorted(counts) == list(range(len(OPERATORS)))
     assert min(counts.values()) >= 15, counts
-
-
-# The time that an element may take, in those of a square root in double: three, more with exp or log or iterations. The
-# derivatives of sigmoidshrink do not vectorise: 40 of them, though faster than the formula.
-ROOTS = {"lpshrink": 40, "logshrink": 8, "cauchyshrink": 30, "sigmoidshrink": 40}
-
-
-@pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
-@pytest.mark.parametrize("name", [name for name in WIDE if name in LEVELS])
-def test_the_kernels_are_fast(operator, name):
-    """Each function beats the formula, and takes few square roots: a loop that is not vectorised does not.
-
-    Ratios, not times. The data are random, so that branches cannot be predicted.
-    """
-    x = np.random.default_rng(9).normal(size=100000).astype(np.float32)
-    wide, out, params = np.abs(x.astype(float)), np.empty_like(x), sets(operator)[0]
-    before = loops.get_isa()
-    loops.set_isa(name)
-    try:
-        with shrinkops.num_threads(1), np.errstate(all="ignore"):
-            for f in functions(operator):
-                # Side by side, so that both have the processor as it is at the moment.
-                kernel = formula = root = np.inf
-                for _ in range(25):
-                    kernel = min(kernel, timeit.timeit(lambda f=f: f(x, *params, out=out), number=3))
-                    root = min(root, timeit.timeit(lambda: np.sqrt(wide, out=wide), number=3))
-                for _ in range(3):
-                    formula = min(formula, timeit.timeit(lambda f=f: f.formula(np, x, params), number=3))
-                ratios = f"formula / {formula / kernel:.1f}, root * {kernel / root:.2f}, {kernel / 3e5 * 1e9:.2f} ns"
-                print(f"\n{f!r} {f.which} ({name}): {ratios}")
-                assert 2 * kernel < formula, (f, f.which)
-                assert kernel < ROOTS.get(operator.__name__, 3) * root, (f, f.which)
-    finally:
-        loops.set_isa(before)

@@ -9,6 +9,8 @@ import numpy as np
 import shrinkops
 
 from .peers import (
+    COPY,
+    FORMULA,
     LAYOUTS,
     OURS,
     PEER_NAMES,
@@ -26,7 +28,7 @@ from .peers import (
 )
 
 OPERATORS = list(shrinkops.OPERATORS)
-CONTESTANTS = list(dict.fromkeys([*contestants(OPERATORS[0])[:2], *PEER_NAMES]))
+CONTESTANTS = list(dict.fromkeys([OURS, COPY, FORMULA, *PEER_NAMES]))
 
 
 def over(**axes: list[Any]) -> Any:
@@ -160,6 +162,25 @@ class Gradient:
 
     def time_step(self, name: str, who: str, n: int) -> None:
         """Time one step."""
+        self.call()
+
+
+@over(
+    operator=[name for name in OPERATORS if shrinkops.OPERATORS[name].odd],
+    library=[OURS, FORMULA],
+    dtype=["complex64", "complex128"],
+    n=sizes(30_000, 1_000_000),
+)
+class Complex:
+    """Complex numbers, shrunk in magnitude, against the formula in NumPy."""
+
+    def setup(self, name: str, who: str, dtype: str, n: int) -> None:
+        """Prepare the call."""
+        x = data(2 * n, "float32" if dtype == "complex64" else "float64").view(dtype)
+        self.call = prepare(name, who, x, np.empty_like(x), 1)
+
+    def time_call(self, name: str, who: str, dtype: str, n: int) -> None:
+        """Time one call."""
         self.call()
 
 

@@ -30,6 +30,7 @@ Factory = Any  # Callable[..., Thunk], with attributes
 
 OURS = "shrinkops"
 COPY = "np.copyto"
+FORMULA = "formula"
 LIBRARIES = ("torch", "numexpr", "numba", "pywt")
 
 
@@ -344,14 +345,29 @@ def copy(x: Any, params: tuple[float, ...], out: Any = None, threads: int = 1) -
     return functools.partial(np.copy, x) if out is None else functools.partial(np.copyto, out, x)
 
 
+def formula(name: str) -> Factory:
+    """Return the factory of our array formula in NumPy, which has no ``out=``: what an operator is without a kernel."""
+    call = shrinkops.OPERATORS[name].formula
+
+    def factory(x: Any, params: tuple[float, ...], out: Any = None, threads: int = 1) -> Thunk:
+        def step() -> Any:
+            with np.errstate(all="ignore"):
+                return call(np, x, params)
+
+        return step
+
+    return factory
+
+
 def contestant(name: str, who: str) -> Factory:
     """Return a factory by name; KeyError where there is no such peer of this operator."""
-    return ours(name) if who == OURS else copy if who == COPY else PEERS[name][who]
+    everyone = {OURS: ours, FORMULA: formula}
+    return everyone[who](name) if who in everyone else copy if who == COPY else PEERS[name][who]
 
 
 def contestants(name: str) -> list[str]:
     """Return the names of all contestants."""
-    return [OURS, COPY, *PEERS.get(name, {})]
+    return [OURS, COPY, FORMULA, *PEERS.get(name, {})]
 
 
 def gradient(name: str, who: str, x: Any, params: tuple[float, ...]) -> Thunk:
