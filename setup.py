@@ -16,8 +16,9 @@ from setuptools.command.build_ext import build_ext
 # says so; what goes is errno and the fear of floating-point traps, which keep compilers from vectorising selections.
 UNIX_FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 # GCC turns selections into branches where that saves an expression, and branches back into selections only up to a
-# number of them; both keep it from vectorising long formulas.
-GNU_FLAGS = ["-fno-tree-pre", "--param=max-tree-if-conversion-phi-args=64"]
+# number of them; both keep it from vectorising long formulas. What a vector leaves over is computed one by one: loops
+# of half and a quarter of the width for it are half of all code.
+GNU_FLAGS = ["-fno-tree-pre", "--param=max-tree-if-conversion-phi-args=64", "--param=vect-epilogues-nomask=0"]
 MSVC_FLAGS = ["/O2", "/fp:precise"]
 OPENMP_FLAGS = {"msvc": (["/openmp"], []), "unix": (["-fopenmp"], ["-fopenmp"])}
 APPLE_OPENMP_FLAGS = (["-Xpreprocessor", "-fopenmp"], ["-lomp"])

@@ -19,6 +19,8 @@ cdef extern from *:
     uint64_t as_bits "shrinkops_bits" (double x) noexcept nogil
     double as_double "shrinkops_double" (uint64_t bits) noexcept nogil
     double c_fma "fma" (double x, double y, double z) noexcept nogil
+    float c_fmaf "fmaf" (float x, float y, float z) noexcept nogil
+    bint differ "islessgreater" (float x, float y) noexcept nogil    # not, if one is NaN
     double c_sqrt "sqrt" (double x) noexcept nogil
     float c_fabsf "fabsf" (float x) noexcept nogil
     double c_fabs "fabs" (double x) noexcept nogil

@@ -72,8 +72,24 @@ cdef inline pair doubled(pair p, bint fma) noexcept nogil:
     return plus((2 * p[0], 2 * p[1]), times(p, p, True, fma), True)
 
 
-cdef inline double logarithm(double x, bint fma) noexcept nogil:
-    """log(x) for 0 < x < inf, to about 1 ulp: 2 atanh((m - 1) / (m + 1)) and the exponent."""
+cdef inline double rough_exponential(double z, bint fma) noexcept nogil:
+    """exp(z) to 2^-22, where that is a normal number."""
+    cdef double shifted = madd(z, 1.4426950408889634, 6755399441055744.0, fma)
+    cdef double k = shifted - 6755399441055744.0, r = z - k * 0.6931471805599453, e = 0.001388888888888889
+    e = madd(e, r, 0.008333333333333333, fma)
+    e = madd(e, r, 0.041666666666666664, fma)
+    e = madd(e, r, 0.16666666666666666, fma)
+    e = madd(e, r, 0.5, fma)
+    e = madd(e, r, 1.0, fma)
+    return madd(e, r, 1.0, fma) * power_of_two(k)
+
+
+cdef struct Octave:
+    double e, f    # x = 2^e (1 + f)
+
+
+cdef inline Octave octave(double x) noexcept nogil:
+    """A number 0 < x < inf by its exponent and what is left, from sqrt(1/2) to sqrt(2)."""
     cdef bint small = x < 2.2250738585072014e-308
     cdef uint64_t bits = as_bits(x * (18014398509481984.0 if small else 1.0))    # 2^54
     cdef double least = 4503599627371573.0 if small else 4503599627371519.0
@@ -81,8 +97,22 @@ cdef inline double logarithm(double x, bint fma) noexcept nogil:
     cdef double m = as_double((bits & 0xFFFFFFFFFFFFFULL) | 0x3FF0000000000000ULL)
     cdef bint upper = m > 1.4142135623730951
     m = m * (0.5 if upper else 1.0)
-    e = e + (1.0 if upper else 0.0)
-    cdef double f = m - 1, s = f / (m + 1), z = s * s, t = 0.047619047619047616    # 1 / 21
+    return Octave(e + (1.0 if upper else 0.0), m - 1)
+
+
+cdef inline double rough_logarithm(double x, bint fma) noexcept nogil:
+    """log(x) for 0 < x < inf, to 2^-24: 2 atanh(f / (f + 2)) and the exponent."""
+    cdef Octave o = octave(x)
+    cdef double s = o.f / (o.f + 2), z = s * s, t = 0.2857142857142857
+    t = madd(t, z, 0.4, fma)
+    t = madd(t, z, 0.6666666666666666, fma)
+    return madd(o.e, 0.6931471805599453, s * madd(t, z, 2, fma), fma)
+
+
+cdef inline double logarithm(double x, bint fma) noexcept nogil:
+    """log(x) for 0 < x < inf, to about 1 ulp: 2 atanh(f / (f + 2)) and the exponent."""
+    cdef Octave o = octave(x)
+    cdef double f = o.f, s = f / (f + 2), z = s * s, t = 0.047619047619047616    # 1 / 21
     t = madd(t, z, 0.05263157894736842, fma)
     t = madd(t, z, 0.058823529411764705, fma)
     t = madd(t, z, 0.06666666666666667, fma)
@@ -93,7 +123,7 @@ cdef inline double logarithm(double x, bint fma) noexcept nogil:
     t = madd(t, z, 0.2, fma)
     t = madd(t, z, 0.3333333333333333, fma)
     # 2 s = f - s f: the rest of the series and of s is small beside f
-    return madd(e, 0.6931471805582987, f, fma) - (s * (f - 2 * z * t) - e * 1.6465949582897082e-12)
+    return madd(o.e, 0.6931471805582987, f, fma) - (s * (f - 2 * z * t) - o.e * 1.6465949582897082e-12)
 
 
 cdef inline pair logarithm_pair(double x, bint exact, bint fma) noexcept nogil:

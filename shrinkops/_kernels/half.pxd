@@ -1,8 +1,37 @@
-# The 16-bit types, two bytes that are computed with as a double: to it exactly, and back with one rounding.
+# The 16-bit types, two bytes that are computed with as a double, or a float where that is enough: to it exactly, and
+# back with one rounding.
 
-from libc.stdint cimport uint16_t
+from libc.stdint cimport uint16_t, uint32_t
 
 from .arithmetic cimport INFINITY, absolute, as_bits, as_double, uint64_t
+
+cdef extern from *:
+    """
+    static CYTHON_INLINE float shrinkops_float(uint32_t u) { float x; memcpy(&x, &u, 4); return x; }
+    static CYTHON_INLINE uint32_t shrinkops_float_bits(float x) { uint32_t u; memcpy(&u, &x, 4); return u; }
+    /* Processors of level v3 convert halves themselves, as widen() and narrow() do. */
+    #if defined(__x86_64__) && defined(__GNUC__)
+      #include <immintrin.h>
+      #define SHRINKOPS_CONVERTS __attribute__((target("arch=x86-64-v3"))) static CYTHON_INLINE
+      SHRINKOPS_CONVERTS void shrinkops_halves_to_floats(const uint16_t *x, float *y, Py_ssize_t n) {
+        Py_ssize_t i = 0;
+        for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) (x + i))));
+        for (; i < n; i++) y[i] = _cvtsh_ss(x[i]);
+      }
+      SHRINKOPS_CONVERTS void shrinkops_floats_to_halves(const float *x, uint16_t *y, Py_ssize_t n) {
+        Py_ssize_t i = 0;
+        for (; i + 8 <= n; i += 8) _mm_storeu_si128((__m128i *) (y + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), 0));
+        for (; i < n; i++) y[i] = _cvtss_sh(x[i], 0);
+      }
+    #else
+      #define shrinkops_halves_to_floats(x, y, n)
+      #define shrinkops_floats_to_halves(x, y, n)
+    #endif
+    """
+    float as_float "shrinkops_float" (uint32_t bits) noexcept nogil
+    uint32_t as_float_bits "shrinkops_float_bits" (float x) noexcept nogil
+    void halves_to_floats "shrinkops_halves_to_floats" (const uint16_t *x, float *y, Py_ssize_t n) noexcept nogil
+    void floats_to_halves "shrinkops_floats_to_halves" (const float *x, uint16_t *y, Py_ssize_t n) noexcept nogil
 
 # The types of arrays that the kernels know.
 cdef enum:
@@ -45,3 +74,14 @@ cdef inline uint16_t narrow(double x, int kind) noexcept nogil:
     result = as_bits(as_double(bits) + magic) - as_bits(magic) if absolute(x) < tiny else result
     result = infinity | quiet | ((bits >> shift) & (quiet - 1)) if x != x else result
     return <uint16_t> (result | ((as_bits(x) >> 48) & 0x8000))
+
+
+cdef inline float widen_brain(uint16_t bits) noexcept nogil:
+    return as_float(<uint32_t> bits << 16)
+
+
+cdef inline uint16_t narrow_brain(float x) noexcept nogil:
+    """narrow(x, BRAIN), which is a part of a float."""
+    cdef uint32_t bits = as_float_bits(x)
+    cdef uint32_t result = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return <uint16_t> ((bits >> 16) | 0x40 if x != x else result)

@@ -9,6 +9,7 @@ from .half cimport BRAIN, COMPLEX64, COMPLEX128, DOUBLE, FLOAT, HALF
 # Elements of a block: two blocks and what a tile gathers stay in the first-level cache.
 cdef enum:
     BLOCK = 512
+    LINE = 8192
     MAX_PARAMETERS = 4
     MAX_OPERANDS = 7    # out, x, g and the parameters
     MAX_DIMENSIONS = 64
@@ -26,15 +27,15 @@ ctypedef void (*polar_loop_t)(
     loop_t loop, const double *scalars, bint arrays, int which, const char **operands, char *out, Py_ssize_t n,
 ) noexcept nogil
 
-# To and from double.
-ctypedef void (*widen_t)(const char *source, double *target, Py_ssize_t n, int kind) noexcept nogil
-ctypedef void (*narrow_t)(const double *source, char *target, Py_ssize_t n, int kind) noexcept nogil
+# To and from the type that the loop computes in.
+ctypedef void (*widen_t)(const char *source, char *target, Py_ssize_t n, int kind) noexcept nogil
+ctypedef void (*narrow_t)(const char *source, char *target, Py_ssize_t n, int kind) noexcept nogil
 
 cdef struct Operand:
     char *data    # NULL: there is none
     int kind
     Py_ssize_t itemsize
-    bint widened    # to doubles, which the loop takes or gives
+    bint widened    # to the type that the loop takes and gives
     Py_ssize_t strides[MAX_DIMENSIONS + 1]    # and one to put an axis aside
 
 cdef struct Plan:
@@ -171,6 +172,19 @@ cdef inline bint follows(const Plan *plan, int outer, int inner) noexcept:
     return True
 
 
+cdef inline bint in_place(const Plan *plan) noexcept:
+    """Whether every operand is used where it lies, along the last axis."""
+    cdef const Operand *operand
+    cdef int j
+    for j in range(plan.operands):
+        operand = &plan.operand[j]
+        if operand.widened or operand.strides[plan.dimensions - 1] != operand.itemsize:
+            return False
+        if j and operand.data == plan.operand[0].data:
+            return False
+    return plan.polar == NULL
+
+
 cdef inline void lay_out(Plan *plan) noexcept:
     """Order the axes by the strides of the output, merge those that lie behind one another, and cut tiles."""
     cdef Py_ssize_t *strides = plan.operand[0].strides
@@ -200,9 +214,11 @@ cdef inline void lay_out(Plan *plan) noexcept:
         single_axis(plan, 0)
         plan.dimensions += 1
     d = plan.dimensions
-    length = BLOCK // 2 if plan.kind == COMPLEX128 else BLOCK    # what the buffers of a tile hold
+    # What the buffers of a tile hold; where none is needed, what is worth a turn.
+    cdef bint whole = plan.shape[d - 1] >= BLOCK // 4 and in_place(plan)
+    length = LINE if whole else BLOCK // 2 if plan.kind == COMPLEX128 else BLOCK
     plan.columns = min(plan.shape[d - 1], length)
-    plan.rows = min(plan.shape[d - 2], length // plan.columns)
+    plan.rows = 1 if whole else min(plan.shape[d - 2], length // plan.columns)
     plan.tiles = (plan.shape[d - 1] + plan.columns - 1) // plan.columns
     plan.tiles *= (plan.shape[d - 2] + plan.rows - 1) // plan.rows
     for axis in range(d - 2):

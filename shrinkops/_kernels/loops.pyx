@@ -24,20 +24,23 @@ import numpy as np
 
 from .._checks import check_out, check_threads, usable_processors
 from .arithmetic cimport real
-from .half cimport BRAIN, COMPLEX64, COMPLEX128, DOUBLE, FLOAT, HALF, KINDS, NONE, narrow, widen
+from .half cimport (
+    BRAIN, COMPLEX64, COMPLEX128, DOUBLE, FLOAT, HALF, KINDS, NONE, floats_to_halves, halves_to_floats, narrow,
+    narrow_brain, widen, widen_brain,
+)
 from .layout cimport (
-    BLOCK, MAX_OPERANDS, MAX_PARAMETERS, VALUE, Plan, add_operand, gather, lay_out, loop_t, narrow_t, polar_loop_t,
-    real_kind, scatter, widen_t,
+    BLOCK, MAX_DIMENSIONS, MAX_OPERANDS, MAX_PARAMETERS, VALUE, Plan, add_operand, gather, lay_out, loop_t, narrow_t,
+    polar_loop_t, real_kind, scatter, widen_t,
 )
 from .operators cimport (
     Analytic, Cauchyshrink, Constants, Elasticnetshrink, Firmshrink, Garroteshrink, Hardshrink, Hubershrink,
     Hyperbolicshrink, Logshrink, Lpshrink, Mcpshrink, Nonnegshrink, OneSided, Op, Scadshrink, Shrink, Sigmoidshrink,
-    Softshrink, Tanhshrink, Threshold, constants, heavy, plane_derivative, plane_value, pull, value,
+    Softshrink, Tanhshrink, Threshold, constants, heavy, plane_derivative, plane_value, pull, rounds_once, value,
 )
 from .pairs cimport pair
 from .platform cimport (
-    BASELINE_FMA, COMPILER, LEVELS, OPENMP, best_level, forked, omp_get_max_threads, v2_void, v3_void, v4_void,
-    watch_forks,
+    BASELINE_FMA, COMPILER, LEVELS, OPENMP, best_level, doubles_out, floats_out, forked, omp_get_max_threads, output,
+    v2_void, v3_void, v4_void, watch_forks,
 )
 from .polar cimport Polar, direction, polar, pull_at, ratio, shrunk
 
@@ -59,16 +62,16 @@ cdef inline Op element(Op op, const real **operands, Py_ssize_t i) noexcept nogi
 
 
 cdef void settle_doubt(
-    loop_t odd_loop, const double *scalars, bint arrays, int which, const float **operands, float *y, Py_ssize_t n,
-    int parameters,
+    loop_t odd_loop, const double *scalars, bint arrays, int which, const float **operands, float *y, Py_ssize_t start,
+    Py_ssize_t stop, int parameters,
 ) noexcept nogil:
-    """The block again, in double and with low parts; rounded to odd there, results are the nearest floats."""
+    """A stretch again, in double and with low parts; rounded to odd there, results are the nearest floats."""
     cdef double wide[MAX_OPERANDS][BLOCK]
     cdef const double *rows[MAX_OPERANDS]
-    cdef Py_ssize_t start = 0, m, i
+    cdef Py_ssize_t m, i
     cdef int j, used = 2 + (parameters if arrays else 0)
-    while start < n:
-        m = min(<Py_ssize_t> BLOCK, n - start)
+    while start < stop:
+        m = min(<Py_ssize_t> BLOCK, stop - start)
         for j in range(used):
             rows[j] = wide[1 + j]
             for i in range(m):
@@ -80,103 +83,119 @@ cdef void settle_doubt(
 
 
 cdef inline void run(
-    Op op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n, bint fma, uint32_t *doubt,
+    Op op, Constants c, bint arrays, int which, const real **operands, output y, Py_ssize_t start, Py_ssize_t stop,
+    bint fma, uint32_t *doubt,
 ) noexcept nogil:
+    """The elements from start to stop, into an output that is none of the operands."""
     cdef const real *x = operands[0]
     cdef const real *g = operands[1]
     cdef uint32_t mark = 0
     cdef uint32_t *marks = NULL if doubt == NULL else &mark    # a local number can stay in a register
-    cdef Constants c = constants(op, <real> 0, fma)
     cdef Py_ssize_t i
     if arrays:
         if which == VALUE:
-            for i in range(n):
+            for i in range(start, stop):
                 op = element(op, operands, i)
                 y[i] = value(op, constants(op, <real> 0, fma), x[i], fma, marks)
-        elif heavy(op):
-            for i in range(n):
+        elif heavy(op, <real> 0, doubt == NULL):
+            for i in range(start, stop):
                 op = element(op, operands, i)
                 y[i] = pull(op, constants(op, <real> 0, fma), which, g[i], x[i], fma, marks)
         elif which == 0:
-            for i in range(n):
+            for i in range(start, stop):
                 op = element(op, operands, i)
                 y[i] = pull(op, constants(op, <real> 0, fma), 0, g[i], x[i], fma, marks)
         elif which == 1:
-            for i in range(n):
+            for i in range(start, stop):
                 op = element(op, operands, i)
                 y[i] = pull(op, constants(op, <real> 0, fma), 1, g[i], x[i], fma, marks)
         else:
-            for i in range(n):
+            for i in range(start, stop):
                 op = element(op, operands, i)
                 y[i] = pull(op, constants(op, <real> 0, fma), 2, g[i], x[i], fma, marks)
     elif which == VALUE:
-        for i in range(n):
+        for i in range(start, stop):
             y[i] = value(op, c, x[i], fma, marks)
-    elif heavy(op):
-        for i in range(n):
+    elif heavy(op, <real> 0, doubt == NULL):
+        for i in range(start, stop):
             y[i] = pull(op, c, which, g[i], x[i], fma, marks)
     elif which == 0:
-        for i in range(n):
+        for i in range(start, stop):
             y[i] = pull(op, c, 0, g[i], x[i], fma, marks)
     elif which == 1:
-        for i in range(n):
+        for i in range(start, stop):
             y[i] = pull(op, c, 1, g[i], x[i], fma, marks)
     else:
-        for i in range(n):
+        for i in range(start, stop):
             y[i] = pull(op, c, 2, g[i], x[i], fma, marks)
     if doubt != NULL:
         doubt[0] = mark
 
 
+cdef enum:
+    STRETCH = 1024    # elements that are computed again if one is in doubt, of which there are few in a million
+
+cdef inline void evaluate(
+    loop_t odd_loop, const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n, bint fma,
+) noexcept nogil:
+    """The loop, stretch by stretch. The first is as much shorter as puts the others at multiples of a cache line."""
+    cdef Constants c = constants(op[0], <real> 0, fma)
+    cdef Py_ssize_t start = 0, stop = STRETCH - <Py_ssize_t> ((<size_t> y % 64) // sizeof(real))
+    cdef uint32_t doubt = 0
+    while start < n:
+        stop = min(stop, n)
+        if real is double:
+            run(op[0], c, arrays, which, operands, <doubles_out> y, start, stop, fma, &doubt)
+        else:
+            run(op[0], c, arrays, which, operands, <floats_out> y, start, stop, fma, &doubt)
+            if doubt:
+                settle_doubt(odd_loop, <const double *> op, arrays, which, operands, y, start, stop,
+                             sizeof(Op) // sizeof(double))
+        start = stop
+        stop += STRETCH
+
+
+cdef inline void evaluate_odd(
+    const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n, bint fma,
+) noexcept nogil:
+    """The loop with low parts, rounded to odd."""
+    run(op[0], constants(op[0], <double> 0, fma), arrays, which, operands, <doubles_out> y, 0, n, fma, NULL)
+
+
 cdef v2_void odd_loop_v2(
     const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n,
 ) noexcept nogil:
-    run(op[0], arrays, which, operands, y, n, BASELINE_FMA, NULL)
+    evaluate_odd(op, arrays, which, operands, y, n, BASELINE_FMA)
 
 
 cdef v2_void loop_v2(
     const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
 ) noexcept nogil:
-    cdef uint32_t doubt = 0
-    run(op[0], arrays, which, operands, y, n, BASELINE_FMA, &doubt)
-    if real is float:
-        if doubt:
-            settle_doubt(<loop_t> <void *> odd_loop_v2[Op], <const double *> op, arrays, which, operands, y, n,
-                         sizeof(Op) // sizeof(double))
+    evaluate(<loop_t> <void *> odd_loop_v2[Op], op, arrays, which, operands, y, n, BASELINE_FMA)
 
 
 cdef v3_void odd_loop_v3(
     const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n,
 ) noexcept nogil:
-    run(op[0], arrays, which, operands, y, n, True, NULL)
+    evaluate_odd(op, arrays, which, operands, y, n, True)
 
 
 cdef v3_void loop_v3(
     const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
 ) noexcept nogil:
-    cdef uint32_t doubt = 0
-    run(op[0], arrays, which, operands, y, n, True, &doubt)
-    if real is float:
-        if doubt:
-            settle_doubt(<loop_t> <void *> odd_loop_v3[Op], <const double *> op, arrays, which, operands, y, n,
-                         sizeof(Op) // sizeof(double))
+    evaluate(<loop_t> <void *> odd_loop_v3[Op], op, arrays, which, operands, y, n, True)
 
 
 cdef v4_void odd_loop_v4(
     const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n,
 ) noexcept nogil:
-    run(op[0], arrays, which, operands, y, n, True, NULL)
+    evaluate_odd(op, arrays, which, operands, y, n, True)
 
 
 cdef v4_void loop_v4(
     const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n,
 ) noexcept nogil:
-    cdef uint32_t doubt = 0
-    run(op[0], arrays, which, operands, y, n, True, &doubt)
-    if real is float:
-        if doubt:
-            settle_doubt(<loop_t> <void *> odd_loop_v4[Op], <const double *> op, arrays, which, operands, y, n,
-                         sizeof(Op) // sizeof(double))
+    evaluate(<loop_t> <void *> odd_loop_v4[Op], op, arrays, which, operands, y, n, True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -383,27 +402,44 @@ ctypedef void (*table_pull_t)(
 ) noexcept nogil
 
 
-cdef inline void widen_all(const char *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef inline void widen_all(const char *source, real *target, Py_ssize_t n, int kind, bint converts) noexcept nogil:
+    """converts: whether the instruction set has conversions of halves to floats and back."""
+    cdef const uint16_t *bits = <const uint16_t *> source
     cdef Py_ssize_t i
     if kind == HALF:
+        if real is float:
+            if converts:
+                halves_to_floats(bits, target, n)
+                return
         for i in range(n):
-            target[i] = widen((<const uint16_t *> source)[i], HALF)
+            target[i] = widen(bits[i], HALF)
     elif kind == BRAIN:
         for i in range(n):
-            target[i] = widen((<const uint16_t *> source)[i], BRAIN)
+            if real is float:
+                target[i] = widen_brain(bits[i])
+            else:
+                target[i] = widen(bits[i], BRAIN)
     else:
         for i in range(n):
             target[i] = (<const float *> source)[i]
 
 
-cdef inline void narrow_all(const double *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
+cdef inline void narrow_all(const real *source, char *target, Py_ssize_t n, int kind, bint converts) noexcept nogil:
+    cdef uint16_t *bits = <uint16_t *> target
     cdef Py_ssize_t i
     if kind == HALF:
+        if real is float:
+            if converts:
+                floats_to_halves(source, bits, n)
+                return
         for i in range(n):
-            (<uint16_t *> target)[i] = narrow(source[i], HALF)
+            bits[i] = narrow(source[i], HALF)
     else:
         for i in range(n):
-            (<uint16_t *> target)[i] = narrow(source[i], BRAIN)
+            if real is float:
+                bits[i] = narrow_brain(source[i])
+            else:
+                bits[i] = narrow(source[i], BRAIN)
 
 
 cdef inline void table_pull(
@@ -419,28 +455,28 @@ cdef inline void table_pull(
             y[i] = narrow(widen(g[i], BRAIN) * table[x[i]], BRAIN)
 
 
-cdef v2_void widen_v2(const char *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
-    widen_all(source, target, n, kind)
+cdef v2_void widen_v2(const char *source, real *target, Py_ssize_t n, int kind) noexcept nogil:
+    widen_all(source, target, n, kind, False)
 
 
-cdef v3_void widen_v3(const char *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
-    widen_all(source, target, n, kind)
+cdef v3_void widen_v3(const char *source, real *target, Py_ssize_t n, int kind) noexcept nogil:
+    widen_all(source, target, n, kind, True)
 
 
-cdef v4_void widen_v4(const char *source, double *target, Py_ssize_t n, int kind) noexcept nogil:
-    widen_all(source, target, n, kind)
+cdef v4_void widen_v4(const char *source, real *target, Py_ssize_t n, int kind) noexcept nogil:
+    widen_all(source, target, n, kind, True)
 
 
-cdef v2_void narrow_v2(const double *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
-    narrow_all(source, target, n, kind)
+cdef v2_void narrow_v2(const real *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
+    narrow_all(source, target, n, kind, False)
 
 
-cdef v3_void narrow_v3(const double *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
-    narrow_all(source, target, n, kind)
+cdef v3_void narrow_v3(const real *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
+    narrow_all(source, target, n, kind, True)
 
 
-cdef v4_void narrow_v4(const double *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
-    narrow_all(source, target, n, kind)
+cdef v4_void narrow_v4(const real *source, char *target, Py_ssize_t n, int kind) noexcept nogil:
+    narrow_all(source, target, n, kind, True)
 
 
 cdef v2_void table_pull_v2(
@@ -461,8 +497,15 @@ cdef v4_void table_pull_v4(
     table_pull(table, x, g, y, n, kind)
 
 
-cdef widen_t *WIDEN = [<widen_t> <void *> widen_v2, <widen_t> <void *> widen_v3, <widen_t> <void *> widen_v4]
-cdef narrow_t *NARROW = [<narrow_t> <void *> narrow_v2, <narrow_t> <void *> narrow_v3, <narrow_t> <void *> narrow_v4]
+# By level, and whether to float or double.
+cdef widen_t *WIDEN = [
+    <widen_t> <void *> widen_v2[float], <widen_t> <void *> widen_v2[double], <widen_t> <void *> widen_v3[float],
+    <widen_t> <void *> widen_v3[double], <widen_t> <void *> widen_v4[float], <widen_t> <void *> widen_v4[double],
+]
+cdef narrow_t *NARROW = [
+    <narrow_t> <void *> narrow_v2[float], <narrow_t> <void *> narrow_v2[double], <narrow_t> <void *> narrow_v3[float],
+    <narrow_t> <void *> narrow_v3[double], <narrow_t> <void *> narrow_v4[float], <narrow_t> <void *> narrow_v4[double],
+]
 cdef table_pull_t *TABLE_PULL = [
     <table_pull_t> <void *> table_pull_v2, <table_pull_t> <void *> table_pull_v3, <table_pull_t> <void *> table_pull_v4,
 ]
@@ -549,7 +592,7 @@ cdef void tiles(const Plan *plan, Py_ssize_t first, Py_ssize_t last) noexcept no
                 if not direct:
                     gather(<char *> narrow_buffer, source, rows, columns, row, column, itemsize)
                     source = <char *> narrow_buffer
-                plan.widen(source, buffers[j], rows * columns, plan.operand[j].kind)
+                plan.widen(source, <char *> buffers[j], rows * columns, plan.operand[j].kind)
             else:
                 gather(<char *> buffers[j], source, rows, columns, row, column, itemsize)
             held[j] = here[j]    # a broadcast operand comes again
@@ -562,7 +605,7 @@ cdef void tiles(const Plan *plan, Py_ssize_t first, Py_ssize_t last) noexcept no
         if plan.operand[0].widened:
             run_plan(plan, operands, <char *> buffers[0], rows * columns)
             source = here[0] if direct else <char *> narrow_buffer
-            plan.narrow(buffers[0], source, rows * columns, plan.operand[0].kind)
+            plan.narrow(<const char *> buffers[0], source, rows * columns, plan.operand[0].kind)
         else:
             source = here[0] if direct else <char *> buffers[0]
             run_plan(plan, operands, source, rows * columns)
@@ -710,11 +753,15 @@ cdef class Kernel:
     x, g and out may also be complex64 or complex128, and parameters then are float32 or float64; g times the derivative
     with respect to a parameter is then real. An array of another type gives NotImplemented.
     """
-    cdef loop_t loops[3][KINDS]    # by level and type; for 16 bits, and for complex magnitudes, on doubles
+    cdef loop_t loops[3][KINDS]    # by level and type; for complex magnitudes on doubles
+    cdef int wide[KINDS]           # the type that its loop computes in: for 16 bits float or double
     cdef bint analytic
     cdef dict tables
 
     def __call__(self, cnp.ndarray x, tuple params=(), out=None, int which=VALUE, g=None, bint brain=False):
+        return self.evaluated(x, params, out, which, g, brain)
+
+    cdef evaluated(self, cnp.ndarray x, tuple params, out, int which, g, bint brain):
         cdef int kind = kind_of(x, brain)
         if kind == NONE or self.loops[LEVEL][kind] == NULL:
             return NotImplemented
@@ -752,7 +799,8 @@ cdef class Kernel:
         if kind >= COMPLEX64:
             return self.planned(x, params, y, which, g, kind, scalars, False)
         if kind >= HALF:
-            known = self.table(which, kind, params, scalars, n, g is not None)
+            # What floats are enough for is faster computed.
+            known = self.table(which, kind, params, scalars, n, g is not None) if self.wide[kind] == DOUBLE else None
             if known is None:
                 return self.planned(x, params, y, which, g, kind, scalars, False)
             x16, y16 = line(x).view(np.uint16), line(y).view(np.uint16)
@@ -791,40 +839,49 @@ cdef class Kernel:
         return 0
 
     cdef general(
-        self, x, tuple params, out, int which, g, int kind, const double *scalars, bint arrays,
+        self, cnp.ndarray x, tuple params, cnp.ndarray out, int which, cnp.ndarray g, int kind, const double *scalars,
+        bint arrays,
     ):
         """Any layout: broadcast, check the output, and part what overlaps it."""
-        operands = [x if cnp.PyArray_ISBEHAVED_RO(x) else native(x)]
-        operands.append(None if g is None else g if cnp.PyArray_ISBEHAVED_RO(g) else native(g))
-        for p in params:
-            if type(p) is not float:
-                p = np.asarray(p)
-                if p.dtype != x.real.dtype:
-                    p = p.astype(x.real.dtype)
-            operands.append(p if type(p) is float or cnp.PyArray_ISBEHAVED_RO(p) else native(p))
-        given = [a for a in operands if isinstance(a, np.ndarray)]
-        x = operands[0]
-        shape = x.shape
-        dtype = x.dtype if g is None or which <= 0 else x.real.dtype
-        if any([a.shape != shape for a in given]):
-            shape = np.broadcast_shapes(*[a.shape for a in given])
-        if out is None:
-            y = (PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0) if x.shape == shape and x.dtype == dtype
-                 else np.empty(shape, dtype))
+        x = behaved(x)
+        cdef list operands = [x, None if g is None else behaved(g)]
+        cdef Shape shape
+        cdef cnp.ndarray y, a
+        cdef bint copied
+        cdef int k
+        real_dtype = x.dtype if kind < COMPLEX64 else x.real.dtype
+        dtype = x.dtype if g is None or which <= 0 else real_dtype
+        if arrays:
+            for p in params:
+                if type(p) is not float:
+                    p = behaved(p if p.dtype == real_dtype else p.astype(real_dtype))
+                operands.append(p)
         else:
-            if out.shape != shape or out.dtype != dtype or not out.flags.writeable:
-                check_out(out.shape, out.dtype.newbyteorder("="), shape, dtype, out.flags.writeable)
-            y = out
-            if not cnp.PyArray_ISBEHAVED(out) or 0 in out.strides and out.size > 1:
-                y = np.empty(shape, dtype)
-            else:
-                for k, a in enumerate(operands):
-                    if isinstance(a, np.ndarray) and np.may_share_memory(a, y) and not same_layout(a, y):
+            operands.extend(params)
+        shape.dimensions = 0
+        given = [p for p in operands if isinstance(p, cnp.ndarray)]
+        for p in given:
+            if not broadcast(&shape, p):
+                np.broadcast_shapes(*map(np.shape, given))    # raises the error
+        x = operands[0]
+        if out is not None:
+            if not has_shape(out, &shape) or out.dtype != dtype or not cnp.PyArray_ISWRITEABLE(out):
+                check_out(np.shape(out), out.dtype.newbyteorder("="), tuple_of(&shape), dtype, out.flags.writeable)
+            copied = not cnp.PyArray_ISBEHAVED(out) or 0 in (<object> out).strides and cnp.PyArray_SIZE(out) > 1
+            y = np.empty(tuple_of(&shape), dtype) if copied else out
+            for k in range(0 if copied else len(operands)):
+                if isinstance(operands[k], cnp.ndarray):
+                    a = operands[k]
+                    if share_memory(a, y) and not (same_layout(a, y) and cnp.PyArray_DATA(a) == cnp.PyArray_DATA(y)):
                         operands[k] = a.copy()
-        x, g = operands[0], operands[1]
+            x = operands[0]
+        elif has_shape(x, &shape) and x.dtype == dtype:
+            y = PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
+        else:
+            y = np.empty(tuple_of(&shape), dtype)
+        g = operands[1]
         params = tuple(operands[2:])
-        if (not arrays and same_layout_but_data(x, y) and cnp.PyArray_ISONESEGMENT(x)
-                and (g is None or same_layout_but_data(g, y))):
+        if (not arrays and cnp.PyArray_ISONESEGMENT(x) and same_layout(x, y) and (g is None or same_layout(g, y))):
             self.flat(x, g, y, which, kind, scalars, params)
         else:
             self.planned(x, params, y, which, g, kind, scalars, arrays)
@@ -850,8 +907,8 @@ cdef class Kernel:
         plan.polar = NULL
         if kind >= COMPLEX64 and not self.analytic:
             plan.polar = POLAR64[LEVEL] if kind == COMPLEX64 else POLAR128[LEVEL]
-        plan.widen = WIDEN[LEVEL]
-        plan.narrow = NARROW[LEVEL]
+        plan.widen = WIDEN[2 * LEVEL + self.wide[kind]]
+        plan.narrow = NARROW[2 * LEVEL + self.wide[kind]]
         plan.operands = 0
         plan.dimensions = cnp.PyArray_NDIM(y)
         for axis in range(plan.dimensions):
@@ -893,10 +950,36 @@ cdef class Kernel:
         x, y = np.empty(bits.shape[0]), np.empty(bits.shape[0])
         cdef double[::1] source = x, target = y
         cdef cnp.ndarray ones = ONES[DOUBLE]
-        WIDEN[LEVEL](<const char *> &bits[0], &source[0], bits.shape[0], kind)
+        WIDEN[2 * LEVEL + DOUBLE](<const char *> &bits[0], <char *> &source[0], bits.shape[0], kind)
         block_of(self.loops[LEVEL][kind], scalars, which, <char *> &source[0], cnp.PyArray_BYTES(ones),
                  <char *> &target[0], bits.shape[0], sizeof(double), True)
         return y
+
+
+cdef class Exact:
+    """A function of an operator on arrays of one dtype by its kernel, and by another function on all else.
+
+    exact(x, params, out, g), as a backend binds it; `otherwise` takes the same.
+    """
+    cdef Kernel kernel
+    cdef int which
+    cdef object otherwise
+
+    def __init__(self, Kernel kernel not None, int which, otherwise):
+        self.kernel = kernel
+        self.which = which
+        self.otherwise = otherwise
+
+    def __call__(self, cnp.ndarray x, tuple params, out=None, g=None):
+        if g is None and (out is None or type(out) is cnp.ndarray):
+            for p in params:
+                if type(p) is not float and (type(p) is not cnp.ndarray or p.dtype is not x.dtype):
+                    break
+            else:
+                y = self.kernel.evaluated(x, params, out, self.which, None, False)
+                if y is not NotImplemented:
+                    return y
+        return self.otherwise(x, params, out, g)
 
 
 cdef int kind_of(cnp.ndarray x, bint brain) noexcept:
@@ -952,17 +1035,85 @@ cdef line(a):
     return (a if a.flags.c_contiguous else a.T).reshape(-1)
 
 
-cdef native(a):
-    """An aligned copy in the byte order of the machine."""
-    return a.astype(a.dtype.newbyteorder("="))
+cdef cnp.ndarray behaved(cnp.ndarray a):
+    """An array that is aligned and in the byte order of the machine: itself, or a copy."""
+    return a if cnp.PyArray_ISBEHAVED_RO(a) else a.astype(a.dtype.newbyteorder("="))
 
 
-cdef bint same_layout_but_data(a, b):
-    return a.shape == b.shape and a.strides == b.strides
+cdef bint same_layout(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether two arrays have one shape and the same strides."""
+    cdef int axis
+    if not cnp.PyArray_SAMESHAPE(a, b):
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+            return False
+    return True
 
 
-cdef bint same_layout(a, b):
-    return same_layout_but_data(a, b) and a.ctypes.data == b.ctypes.data
+cdef bint share_memory(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether the memory from the first to the last element of one array meets that of another."""
+    cdef Extent first = extent(a), second = extent(b)
+    return first.start < second.stop and second.start < first.stop
+
+
+cdef struct Extent:
+    const char *start
+    const char *stop
+
+
+cdef Extent extent(cnp.ndarray a) noexcept:
+    cdef const char *data = cnp.PyArray_BYTES(a)
+    cdef Extent e = Extent(data, data + cnp.PyArray_ITEMSIZE(a))
+    cdef Py_ssize_t reach
+    cdef int axis
+    for axis in range(cnp.PyArray_NDIM(a)):
+        reach = (cnp.PyArray_DIM(a, axis) - 1) * cnp.PyArray_STRIDE(a, axis)
+        if reach < 0:
+            e.start += reach
+        else:
+            e.stop += reach
+    return e if cnp.PyArray_SIZE(a) else Extent(data, data)
+
+
+cdef struct Shape:
+    int dimensions
+    Py_ssize_t lengths[MAX_DIMENSIONS]
+
+
+cdef bint broadcast(Shape *shape, cnp.ndarray a) noexcept:
+    """Broadcast a shape with that of an array, if that is possible."""
+    cdef int axis, more = cnp.PyArray_NDIM(a) - shape.dimensions
+    cdef Py_ssize_t length
+    if more > 0:
+        for axis in range(shape.dimensions - 1, -1, -1):
+            shape.lengths[axis + more] = shape.lengths[axis]
+        for axis in range(more):
+            shape.lengths[axis] = 1
+        shape.dimensions += more
+        more = 0
+    for axis in range(cnp.PyArray_NDIM(a)):
+        length = cnp.PyArray_DIM(a, axis)
+        if length != 1 and length != shape.lengths[axis - more]:
+            if shape.lengths[axis - more] != 1:
+                return False
+            shape.lengths[axis - more] = length
+    return True
+
+
+cdef bint has_shape(cnp.ndarray a, const Shape *shape) noexcept:
+    cdef int axis
+    if cnp.PyArray_NDIM(a) != shape.dimensions:
+        return False
+    for axis in range(shape.dimensions):
+        if cnp.PyArray_DIM(a, axis) != shape.lengths[axis]:
+            return False
+    return True
+
+
+cdef tuple tuple_of(const Shape *shape):
+    cdef int axis
+    return tuple([shape.lengths[axis] for axis in range(shape.dimensions)])
 
 
 cdef Kernel kernel(Op op):
@@ -979,6 +1130,13 @@ cdef Kernel kernel(Op op):
     self.loops[2][FLOAT] = <loop_t> <void *> loop_v4[Op, float]
     self.loops[2][DOUBLE] = <loop_t> <void *> loop_v4[Op, double]
     self.loops[2][HALF] = <loop_t> <void *> odd_loop_v4[Op]
+    cdef int kind
+    for kind in range(KINDS):
+        self.wide[kind] = DOUBLE
+    if rounds_once(op):
+        self.wide[HALF] = self.wide[BRAIN] = FLOAT
+        for level in range(3):
+            self.loops[level][HALF] = self.loops[level][FLOAT]
     for level in range(3):
         self.loops[level][BRAIN] = self.loops[level][HALF]
         if Op in OneSided:

@@ -7,7 +7,7 @@
 from .arithmetic cimport (
     INFINITY, absolute, as_bits, as_double, c_sqrt, copy_sign, maximum, minimum, real, uint32_t, uint64_t,
 )
-from .exponential cimport exponential_pair, logarithm, logarithm_pair
+from .exponential cimport exponential_pair, logarithm, logarithm_pair, rough_exponential, rough_logarithm
 from .pairs cimport (
     NOISE, below, chosen, negative, over, pair, plus, product, root, scaled, settle, summed, times, total, wants_low,
 )
@@ -63,17 +63,19 @@ cdef inline Power lp_knot(double lambd, double p, bint fma) noexcept nogil:
     return k
 
 
-cdef inline double lp_ratio(double z, double p, double knot_z, double knot_w, bint fma) noexcept nogil:
-    """W, by what it is at the knot."""
-    cdef double power = (p - 2) * logarithm(z / knot_z, fma)
-    return knot_w * exponential_pair((maximum(power, <double> -700), 0.0), False, False, fma)[0]
+cdef inline double lp_ratio(double t, double p, double knot_w, bint rough, bint fma) noexcept nogil:
+    """W at t times the root at the knot, by what it is there."""
+    cdef double power = maximum((p - 2) * (rough_logarithm(t, fma) if rough else logarithm(t, fma)), <double> -700)
+    if rough:
+        return knot_w * rough_exponential(power, fma)
+    return knot_w * exponential_pair((power, 0.0), False, False, fma)[0]
 
 
-cdef inline double lp_step(double z, double a, double p, double knot_z, double knot_w, bint fma) noexcept nogil:
-    """A step of Halley's method."""
-    cdef double w = lp_ratio(z, p, knot_z, knot_w, fma)
-    cdef double f = z * (1 + w) - a, f1 = 1 - (1 - p) * w, f2 = (1 - p) * (2 - p) * w
-    return z - 2 * f * f1 / (2 * f1 * f1 - f * (f2 / z))
+cdef inline double lp_step(double t, double a, double p, double knot_w, bint rough, bint fma) noexcept nogil:
+    """A step of Halley's method, after which three times as many digits are right; a rough one gives 20 bits."""
+    cdef double w = lp_ratio(t, p, knot_w, rough, fma)
+    cdef double f = t * (1 + w) - a, f1 = 1 - (1 - p) * w, f2 = (1 - p) * (2 - p) * w    # by 1 / t
+    return t - 2 * t * f * f1 / (2 * t * f1 * f1 - f * f2)
 
 
 cdef struct LpRoot:
@@ -99,17 +101,22 @@ cdef inline LpRoot lp_root(
     cdef LpRoot result
     cdef double x = maximum(<double> a, knot)
     x = x if x < INFINITY else knot
-    # The root is a concave function of x: below x and below its tangent at the knot.
-    cdef double z = minimum(x, knot_z + (x - knot) * 2 / (2 - p))
-    z = lp_step(z, x, p, knot_z, knot_w, fma)
-    z = lp_step(z, x, p, knot_z, knot_w, fma)
+    # In units of the root at the knot, and where squares do not overflow: far beyond nothing is lost. The root is a
+    # concave function of x: below x and below its tangent at the knot.
+    cdef double far = 1e100, unit = x / knot_z, z
+    cdef bint beyond = unit > far
+    unit = minimum(unit, far)
+    cdef double t = minimum(unit, 1 + (unit - knot / knot_z) * (2 / (2 - p)))
+    t = lp_step(t, unit, p, knot_w, True, fma)
+    t = lp_step(t, unit, p, knot_w, True, fma)
+    t = lp_step(t, unit, p, knot_w, False, fma)
+    z = x if beyond else t * knot_z
     if not wants_low(a, doubt):
-        z = lp_step(z, x, p, knot_z, knot_w, fma)
         result.z = (z, 0.0)
-        result.lost = (z * lp_ratio(z, p, knot_z, knot_w, fma), 0.0)
+        result.lost = (z * lp_ratio(t, p, knot_w, False, fma), 0.0)
         return result
-    result = lp_polished(z, x, lambd, p, doubt == NULL, fma)
-    if doubt == NULL:
+    result = lp_polished(z, x, lambd, p, False, fma)
+    if doubt == NULL:    # the step squares what is missing of a double
         result = lp_polished(result.z[0], x, lambd, p, True, fma)
     return result
 
@@ -127,7 +134,9 @@ cdef inline double lp_derivative(
     """D = z / (z - (1 - p) (a - z)); -(a - z) / lambd D; -(a - z) (1 / p + log z) D."""
     cdef bint low = wants_low(a, doubt)
     cdef LpRoot at = lp_root(a, lambd, p, knot, knot_z, knot_w, fma, doubt)
-    cdef pair log = plus(logarithm_pair(at.z[0], doubt == NULL, fma), (at.z[1] / at.z[0], 0.0), True)
+    cdef pair log = (logarithm(at.z[0], fma), 0.0)
+    if low:
+        log = plus(logarithm_pair(at.z[0], doubt == NULL, fma), (at.z[1] / at.z[0], 0.0), True)
     cdef pair d = over(
         at.z, plus(at.z, negative(times(total(1, -p, low), at.lost, low, fma)), low), low, fma)
     log = plus(over((1.0, 0.0), (p, 0.0), True, fma), log, True)

@@ -9,15 +9,17 @@
 # d) Branches are selections between numbers, which vectorise; they come in the order NaN last, so that a NaN in x is
 #    returned as it came, and a parameter that is NaN or outside its domain, which makes c.t NaN, gives NaN.
 # e) Most operators are odd: compute with a = |x| and give the sign back, on zeros too.
-# f) Float results are the nearest: exact as they stand (soft, hard), or computed in double, where a result that may
-#    be next to the middle of two floats raises *doubt; the loop then computes the block again with doubt = NULL, with
-#    a low part to decide it. That is enough: the exact value is a quotient of integers of at most 74 bits, and cannot
-#    come closer to a midpoint than 2^-90 without being it.
+# f) Float results are the nearest: exact as they stand (soft, hard), or computed in double or as pairs of floats, where
+#    a result that may be next to the middle of two floats raises *doubt; the loop then computes a stretch again with
+#    doubt = NULL, in double with a low part, to decide it. That is enough: the exact value is a quotient of integers of
+#    at most 74 bits, and cannot come closer to a midpoint than 2^-90 without being it.
 # g) Complex numbers are shrunk in magnitude by the formulas for double (polar.pxd), but for the operators named in
 #    Analytic: these have formulas of their own at the end, in doubles whatever the type, and no parameters.
 
 from .analytic cimport plane_tanhshrink, plane_tanhshrink_derivative
-from .arithmetic cimport INFINITY, NAN, absolute, copy_sign, knot_of, nonnegative, real, uint32_t, unless_nan
+from .arithmetic cimport (
+    INFINITY, NAN, absolute, copy_sign, knot_of, minimum, nonnegative, real, uint32_t, unless_nan,
+)
 from .nonconvex cimport (
     Power, cauchy_derivative, cauchy_knot, cauchy_value, log_derivative, log_knot, log_value, lp_derivative, lp_knot,
     lp_value,
@@ -25,9 +27,9 @@ from .nonconvex cimport (
 from .pairs cimport NOISE, below, pair, plus, product, settle, total
 from .smooth cimport sigmoid_derivative, sigmoid_value, tanhshrink, tanhshrink_derivative
 from .thresholds cimport (
-    bent_ramp, doubtful_from, firm_derivative, firm_slope, garrote_beyond, garrote_derivative, huber_value,
-    hyperbolic_beyond, hyperbolic_derivative, inverse_of, knot_times, noise_of, ramp, ramp_derivative,
-    scad_derivative, steepening,
+    bent_ramp, doubtful_from, firm_derivative, firm_slope, garrote_beyond, garrote_derivative, garrote_inverse,
+    huber_value, hyperbolic_beyond, hyperbolic_derivative, inverse_of, knot_times, noise_of, normal_from, ramp,
+    ramp_derivative, scad_derivative, steepening, unit_of,
 )
 
 
@@ -120,6 +122,7 @@ cdef struct Constants:
     double knot        # the second knot, or the place of a jump
     double vanishing   # up to where the value is 0, if not of itself
     double doubtful    # beyond it results may be in doubt
+    double normal      # before it floats are in doubt as pairs of floats
     double noise       # see settle()
 
 
@@ -127,7 +130,7 @@ cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
     """x tells the type by its own, and nothing else."""
     cdef Constants c
     cdef Power power
-    c.t = c.h = c.knot = c.vanishing = c.doubtful = 0
+    c.t = c.h = c.knot = c.vanishing = c.doubtful = c.normal = 0
     c.slope = c.excess = c.loss = c.at_knot = (0.0, 0.0)
     c.noise = NOISE
     c.unit = 1
@@ -140,6 +143,7 @@ cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
         c.knot = op.high
         c.doubtful = doubtful_from(c.t, c.slope, (op.high <= 16 * op.low) | (op.low == 0))
         c.noise = noise_of(c.slope[0], 1)
+        c.normal = normal_from(c.t, c.slope[0])
     elif Op is Scadshrink:
         c.h = op.a
         c.t = nonnegative(op.lambd) if op.a > 2 else <double> NAN
@@ -147,6 +151,7 @@ cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
         c.knot = knot_times(op.lambd, op.a, fma)
         c.doubtful = doubtful_from(2 * c.t, c.slope, False) if (op.a <= 16) | (c.slope[0] == 0) else 2 * c.t
         c.noise = 0 if c.slope[0] < 1e-12 else NOISE
+        c.normal = normal_from(c.t, c.slope[0])
     elif Op is Mcpshrink:
         c.h = op.gamma
         c.t = nonnegative(op.lambd) if op.gamma > 1 else <double> NAN
@@ -155,25 +160,30 @@ cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
         c.knot = knot_times(op.lambd, op.gamma, fma)
         c.doubtful = doubtful_from(c.t, c.slope, op.gamma <= 16)
         c.noise = noise_of(c.slope[0], 1)
+        c.normal = normal_from(c.t, c.slope[0])
     elif Op is Elasticnetshrink:
         c.h = nonnegative(op.l2)
         c.t = nonnegative(op.l1) if c.h == c.h else <double> NAN
-        c.unit = 1 if op.l2 < 1e270 else 2.409919865102884e-181    # 2^-600: the slope is not subnormal
+        c.unit = unit_of(op.l2)
         c.slope = inverse_of(total(c.unit, op.l2 * c.unit, True), fma)
         c.doubtful = doubtful_from(c.t, c.slope, False)
         c.noise = noise_of(c.slope[0], 1)
+        c.normal = normal_from(c.t, c.slope[0]) if c.unit == 1 else <double> INFINITY
         c.vanishing = c.t if op.l2 < INFINITY else <double> INFINITY
     elif Op is Hubershrink:
         c.h = nonnegative(op.delta)
         c.t = nonnegative(op.lambd) if c.h == c.h else <double> NAN
-        c.slope = inverse_of(total(1, op.lambd, True), fma)
+        c.unit = unit_of(op.lambd)
+        c.slope = inverse_of(total(c.unit, op.lambd * c.unit, True), fma)
         c.loss = product(op.lambd, op.delta, True, fma)
         if (c.t == 0) | (c.h == 0):
             c.slope = (1.0, 0.0)
+            c.unit = 1
             c.loss = (0.0, 0.0)
         c.knot = below(plus((op.delta, 0.0), c.loss, True)) if op.delta + c.loss[0] < INFINITY else <double> INFINITY
         c.doubtful = doubtful_from(0, c.slope, False)
         c.vanishing = 0 if c.slope[0] > 0 else <double> INFINITY
+        c.normal = normal_from(0, c.slope[0]) if (c.slope[0] > 0.015625) & (op.delta < 1e30) else <double> INFINITY
     elif Op is Lpshrink:
         c.h = op.p
         c.t = nonnegative(op.lambd) if (op.p > 0) & (op.p < 1) else <double> NAN
@@ -192,6 +202,9 @@ cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
         c.h = nonnegative(op.tau)
         c.t = nonnegative(op.lambd) if c.h == c.h else <double> NAN
         c.knot = c.t if c.h == INFINITY else <double> -1
+    elif Op is Garroteshrink:
+        c.t = nonnegative(op.lambd)
+        c.slope = (garrote_inverse(op.lambd), 0.0)
     elif Op is Shrink:
         c.h = nonnegative(op.bias)
         c.t = nonnegative(op.lambd) if op.bias <= op.lambd else <double> NAN
@@ -206,9 +219,20 @@ cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
     return c
 
 
-cdef inline bint heavy(Op op) noexcept nogil:
-    """Whether all derivatives come from one loop, because what they share is most of the work."""
-    return Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink or Op is Sigmoidshrink
+cdef inline bint heavy(Op op, real x, bint odd) noexcept nogil:
+    """Whether all derivatives come from one loop: where what they share is most of it, and speed not all."""
+    if real is float:
+        return False
+    return Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink or Op is Sigmoidshrink and odd
+
+
+cdef inline bint rounds_once(Op op) noexcept nogil:
+    """Whether value and derivatives are a number that is there, or one sum.
+
+    Of numbers of 16 bits a sum that is rounded to float first is still the nearest of 16 bits, as floats have more than
+    twice the digits: Figueroa, When is double rounding innocuous?, doi:10.1145/221332.221334.
+    """
+    return Op is Softshrink or Op is Hardshrink or Op is Shrink or Op is Threshold or Op is Nonnegshrink
 
 
 cdef inline real value(Op op, Constants c, real x, bint fma, uint32_t *doubt) noexcept nogil:
@@ -230,7 +254,7 @@ cdef inline real value(Op op, Constants c, real x, bint fma, uint32_t *doubt) no
         y = x - t
         return <real> 0 if x <= t else y
     elif Op is Hubershrink:
-        y = huber_value(a, c.slope, c.loss, c.doubtful, fma, doubt)
+        y = huber_value(a, c.slope, c.unit, c.loss, c.knot, c.doubtful, c.normal, fma, doubt)
         y = y if a < <real> INFINITY else a
         y = <real> 0 if a <= <real> c.vanishing else y
         return copy_sign(y if t == t else t, x)
@@ -258,14 +282,14 @@ cdef inline real value(Op op, Constants c, real x, bint fma, uint32_t *doubt) no
     else:
         # What is 0 up to the threshold, and x at infinity.
         if Op is Scadshrink:
-            y = bent_ramp(a, c.t, c.slope, c.doubtful, c.noise, fma, doubt)
+            y = bent_ramp(a, c.t, c.slope, c.doubtful, c.normal, c.noise, fma, doubt)
         elif Op is Hyperbolicshrink:
             y = hyperbolic_beyond(a, c.t, fma, doubt)
         elif Op is Garroteshrink:
-            y = garrote_beyond(a, c.t, fma, doubt)
+            y = garrote_beyond(a, c.t, c.slope[0], fma, doubt)
         else:    # Firmshrink, Mcpshrink, Elasticnetshrink
-            y = ramp(a, c.t, c.slope, c.unit, c.doubtful, c.noise, fma, doubt)
-        y = y if a < <real> INFINITY else a
+            y = ramp(a, c.t, c.slope, c.unit, c.doubtful, c.normal, c.noise, fma, doubt)
+        y = minimum(y, a)
         y = <real> 0 if a <= <real> c.vanishing else y
         return copy_sign(y if t == t else t, x)
 
@@ -294,10 +318,10 @@ cdef inline real pull(Op op, Constants c, int k, real g, real x, bint fma, uint3
     elif Op is Hubershrink:
         near = a <= c.knot
         if k == 0:
-            d = settle(a, c.slope, False, c.noise, doubt)
+            d = settle(a, c.slope, False, c.noise, doubt) * c.unit
             d = d if near else 1
         elif k == 1:
-            d = -steepening(a, 0, c.slope, fma, doubt)
+            d = -steepening(a, 0, c.slope, fma, doubt) * c.unit * c.unit
             d = d if near else -c.h
         else:
             d = 0 if near else -c.t

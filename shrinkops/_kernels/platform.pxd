@@ -44,6 +44,15 @@ cdef extern from *:
       #define shrinkops_baseline_fma 0
     #endif
 
+    /* An output that is none of the inputs: a loop needs no second version for the case that it is. */
+    #if defined(__GNUC__) || defined(_MSC_VER)
+      #define shrinkops_restrict __restrict
+    #else
+      #define shrinkops_restrict
+    #endif
+    typedef float *shrinkops_restrict shrinkops_floats_out;
+    typedef double *shrinkops_restrict shrinkops_doubles_out;
+
     /* libgomp hangs in a child forked after its parent had entered a parallel region. The child runs serial. */
     static int shrinkops_forked = 0;
     #ifdef _WIN32
@@ -65,6 +74,8 @@ cdef extern from *:
     ctypedef void v2_void "shrinkops_v2"
     ctypedef void v3_void "shrinkops_v3"
     ctypedef void v4_void "shrinkops_v4"
+    ctypedef float *floats_out "shrinkops_floats_out"
+    ctypedef double *doubles_out "shrinkops_doubles_out"
     const int LEVELS "shrinkops_levels"
     const int BASELINE_FMA "shrinkops_baseline_fma"
     const int OPENMP "shrinkops_openmp"
@@ -73,3 +84,7 @@ cdef extern from *:
     int forked "shrinkops_forked"
     int watch_forks "shrinkops_watch_forks" () noexcept nogil
     int omp_get_max_threads() noexcept nogil
+
+ctypedef fused output:
+    floats_out
+    doubles_out

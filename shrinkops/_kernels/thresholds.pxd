@@ -2,10 +2,10 @@
 # that these take from the parameters.
 
 from .arithmetic cimport (
-    INFINITY, as_bits, as_double, madd, maximum, minimum, near_midpoint, product_error, real, reciprocal, residual,
-    round_to_odd,
-    sum_error, uint32_t, uint64_t,
+    INFINITY, as_bits, as_double, c_fmaf, madd, maximum, minimum, near_midpoint, product_error, real, reciprocal,
+    residual, round_to_odd, sum_error, uint32_t, uint64_t,
 )
+from .floats cimport floats, gap, halves, product_of, rounded_sum, stretch_of, sum_of
 from .pairs cimport NOISE, chosen, negative, over, pair, plus, product, root, settle, summed, times, total, wants_low
 
 cdef inline pair scale_of(double a) noexcept nogil:
@@ -47,6 +47,11 @@ cdef inline pair inverse_of(pair x, bint fma) noexcept nogil:
     return over((1.0, 0.0), x, True, fma)
 
 
+cdef inline double unit_of(double weight) noexcept nogil:
+    """A power of two in units of which 1 / (1 + weight) is no subnormal number."""
+    return 1 if weight < 1e270 else 2.409919865102884e-181    # 2^-600
+
+
 cdef inline pair firm_slope(double low, double high, bint fma) noexcept nogil:
     """high / (high - low), 1 for high = inf."""
     cdef double scale = 1 if high > 1e-270 else 1.3407807929942597e+154    # 2^512: keeps the residual normal
@@ -68,17 +73,38 @@ cdef inline double doubtful_from(double knot, pair slope, bint few) noexcept nog
     return INFINITY if ((as_bits(slope[0]) & mask) == 0) & (slope[1] == 0) else knot
 
 
+cdef inline double normal_from(double knot, double slope) noexcept nogil:
+    """Where formulas of pairs of floats begin, whose low parts are normal from there on; inf: nowhere."""
+    if not (9e-13 < slope < 1.1e12 or slope == 0) or knot > 1e30:
+        return INFINITY
+    return 8.673617379884035e-19 if knot < 8.673617379884035e-19 else 0    # 2^-60
+
+
 # Firm, MCP, elastic net: a ramp
 
-cdef inline real ramp(
-    real a, double knot, pair slope, double unit, double doubtful, double noise, bint fma, uint32_t *doubt,
+cdef inline float ramp_in_floats(
+    float a, double knot, pair slope, double doubtful, double normal, uint32_t *doubt,
 ) noexcept nogil:
-    """(a - knot) slope, a at most, with the slope in units of a power of two."""
+    cdef float t = <float> knot
+    # With a slope of one part no midpoint is missed: the low part of the product is rounded once.
+    cdef floats y = product_of(gap(a, t), halves(slope[0], slope[1]))
+    doubt[0] |= <uint32_t> ((a < <float> normal) & (not a <= t))
+    return rounded_sum(y, stretch_of(doubtful < INFINITY), doubt)
+
+
+cdef inline real ramp(
+    real a, double knot, pair slope, double unit, double doubtful, double normal, double noise, bint fma,
+    uint32_t *doubt,
+) noexcept nogil:
+    """(a - knot) slope, which may be more than a, with the slope in units of a power of two."""
+    if real is float:
+        if fma and doubt != NULL:
+            return ramp_in_floats(a, knot, slope, doubtful, normal, doubt)
     cdef bint low = wants_low(a, doubt)
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0]
     cdef pair y = times(total(x, -knot * scale[0], low), slope, low, fma)
-    return minimum(<real> (settle(a, y, (a > doubtful) & (y[0] < x), noise, doubt) * unit * scale[1]), a)
+    return <real> (settle(a, y, (a > doubtful) & (y[0] < x), noise, doubt) * unit * scale[1])
 
 
 cdef inline double steepening(real a, double knot, pair slope, bint fma, uint32_t *doubt) noexcept nogil:
@@ -112,17 +138,34 @@ cdef inline double firm_derivative(
 
 # SCAD: a ramp whose slope begins at 2 lambd
 
-cdef inline real bent_ramp(
-    real a, double knot, pair bend, double doubtful, double noise, bint fma, uint32_t *doubt,
+cdef inline float bent_ramp_in_floats(
+    float a, double knot, pair bend, double doubtful, double normal, uint32_t *doubt,
 ) noexcept nogil:
-    """(a - knot) + max(a - 2 knot, 0) bend, a at most: nothing cancels."""
+    cdef float t = <float> knot
+    cdef floats more = gap(a, <float> (2 * knot))
+    more = (more[0] if more[0] > 0 else <float> 0, more[1] if more[0] > 0 else <float> 0)
+    cdef floats y = sum_of(gap(a, t), product_of(more, halves(bend[0], bend[1])))
+    # A bend that is a power of two meets midpoints exactly, as far as the low parts add up without rounding; up to the
+    # bend all does.
+    cdef float inexact = <float> (doubtful if doubtful < INFINITY else 65536 * knot)
+    doubt[0] |= <uint32_t> ((a < <float> normal) & (not a <= t))
+    return rounded_sum(y, stretch_of(a > inexact), doubt)
+
+
+cdef inline real bent_ramp(
+    real a, double knot, pair bend, double doubtful, double normal, double noise, bint fma, uint32_t *doubt,
+) noexcept nogil:
+    """(a - knot) + max(a - 2 knot, 0) bend, which may be more than a: nothing cancels."""
+    if real is float:
+        if fma and doubt != NULL:
+            return bent_ramp_in_floats(a, knot, bend, doubtful, normal, doubt)
     cdef bint low = wants_low(a, doubt)
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0], t = knot * scale[0]
     cdef pair more = total(x, -2 * t, low)
     more = chosen(more[0] > 0, more, (0.0, 0.0))
     cdef pair y = plus(total(x, -t, low), times(more, bend, low, fma), low)
-    return minimum(<real> (settle(a, y, (a > doubtful) & (y[0] < x), noise, doubt) * scale[1]), a)
+    return <real> (settle(a, y, (a > doubtful) & (y[0] < x), noise, doubt) * scale[1])
 
 
 cdef inline double scad_derivative(
@@ -141,18 +184,33 @@ cdef inline double scad_derivative(
 
 # Huber: the greater of two lines
 
-cdef inline real huber_value(real a, pair slope, pair loss, double doubtful, bint fma, uint32_t *doubt) noexcept nogil:
-    """The greater of a slope and a - loss."""
-    cdef bint low = wants_low(a, doubt)
+cdef inline float huber_in_floats(
+    float a, pair slope, pair loss, double knot, double doubtful, double normal, uint32_t *doubt,
+) noexcept nogil:
+    cdef floats less = halves(loss[0], loss[1])
+    cdef floats inner = product_of((a, <float> 0), halves(slope[0], slope[1])), outer = gap(a, less[0])
+    cdef bint near = a <= knot
+    cdef floats y = (inner[0] if near else outer[0], inner[1] if near else outer[1] - less[1])
+    doubt[0] |= <uint32_t> ((a < <float> normal) & (a > 0))
+    return rounded_sum(y, stretch_of(doubtful < INFINITY if near else less[1] != 0), doubt)
+
+
+cdef inline real huber_value(
+    real a, pair slope, double unit, pair loss, double knot, double doubtful, double normal, bint fma, uint32_t *doubt,
+) noexcept nogil:
+    """Up to the knot a slope, in units of a power of two, and a - loss beyond it."""
+    if real is float:
+        if fma and doubt != NULL:
+            return huber_in_floats(a, slope, loss, knot, doubtful, normal, doubt)
+    cdef bint low = wants_low(a, doubt), near = a <= knot
     cdef pair scale = raise_for(a, doubt)
-    cdef double x = a * scale[0], whole = loss[0] * scale[0]
-    cdef double lost = minimum(whole, x)    # where it is more the slope is greater
+    cdef double x = a * scale[0], lost = loss[0] * scale[0]
     cdef pair inner = times((x, 0.0), slope, low, fma)
-    cdef pair outer = plus((x, 0.0), (-lost, -loss[1] * scale[0] if whole <= x else 0), low)
-    cdef bint near = inner[0] >= outer[0]
+    cdef pair outer = plus((x, 0.0), (-lost, -loss[1] * scale[0]), low)
     cdef double exact = 0 if sum_error(x, -lost, outer[0]) == 0 else x
     cdef pair y = chosen(near, inner, outer)
-    return <real> (settle(a, y, (x if near else exact) > (doubtful if near else 0), NOISE, doubt) * scale[1])
+    cdef bint taken = (x if near else exact) > (doubtful if near else 0)
+    return <real> (settle(a, y, taken, NOISE, doubt) * (unit if near else 1) * scale[1])
 
 
 # Hyperbolic
@@ -181,8 +239,28 @@ cdef inline double hyperbolic_derivative(int k, real a, double lambd, bint fma, 
 
 # Garrote
 
-cdef inline real garrote_beyond(real a, double lambd, bint fma, uint32_t *doubt) noexcept nogil:
+cdef inline double garrote_inverse(double lambd) noexcept nogil:
+    """1 / lambd, for the low part of lambd / a; 0 where pairs of floats are of no use, or lambd is 0."""
+    return 1 / lambd if (lambd > 8.673617379884035e-19) & (lambd < 1.152921504606847e+18) else 0    # 2^-60, 2^60
+
+
+cdef inline float garrote_in_floats(float a, float t, float inverse_t, uint32_t *doubt) noexcept nogil:
+    """d + d r, d = a - t, r = t / a, which is at most 1."""
+    cdef floats d = gap(a, t)
+    cdef float r = t / a
+    cdef float low = c_fmaf(-r, a, t) * (r * inverse_t)    # of r
+    cdef float p = d[0] * r
+    low = c_fmaf(d[0], low, c_fmaf(d[1], r, d[1])) + c_fmaf(d[0], r, -p)
+    cdef float y = d[0] + p
+    doubt[0] |= <uint32_t> ((not a <= t) & (inverse_t == 0) & (t > 0))
+    return rounded_sum((y, ((d[0] - y) + p) + low), stretch_of(True), doubt)
+
+
+cdef inline real garrote_beyond(real a, double lambd, double inverse_lambd, bint fma, uint32_t *doubt) noexcept nogil:
     """a - lambd^2 / a, where nothing cancels and nothing overflows."""
+    if real is float:
+        if fma and doubt != NULL:
+            return garrote_in_floats(a, <float> lambd, <float> inverse_lambd, doubt)
     cdef double x = a, t = lambd, d, q, n, xx, tt, y, inverse, rest
     cdef pair scale
     if real is double:
