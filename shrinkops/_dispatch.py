@@ -41,9 +41,14 @@ class Function:
         The docstring.
     """
 
+    count: int  # of the parameters
+    further: tuple[Callable[..., Any], ...]  # what they must meet together, beside being at least 0
+
     def __init__(self, operator: Operator, which: int, doc: str | None = None) -> None:
         self.operator = operator
         self.which = which
+        if operator is not self:  # which says them itself
+            self.count, self.further = operator.count, operator.further
         self.implementations: dict[type, Callable[..., Any]] = {}
         self.__doc__ = doc
 
@@ -67,7 +72,17 @@ class Function:
 
     def __call__(self, x: Any, *params: Any, out: Any = None, **named: Any) -> Any:
         """Evaluate the function; see its docstring."""
-        cls, params = self.operator.checked(x, params, named)
+        cls = type(x)
+        # What most calls are like is seen here, where that costs least.
+        plain = not named and len(params) == self.count
+        for p in params:
+            if type(p) is not float or not p >= 0:
+                plain = False
+        if plain:
+            for holds in self.further:
+                plain = plain and holds(*params)
+        if not plain:
+            cls, params = self.operator.checked(x, params, named)
         return (self.implementations.get(cls) or self.implementation(cls, x))(x, params, out)
 
     def enter(self, x: Any, params: tuple[Any, ...], g: Any = None) -> Any:
@@ -140,7 +155,8 @@ class Operator(Function):
             Requirement(f"{p} >= 0", (k,), _at_least_zero) for k, p in enumerate(self.parameters) if k not in alone
         ]
         self.requirements = tuple(sorted(defaults + given, key=lambda r: (len(r.positions), r.positions)))
-        self._further = tuple(r.of_all(len(parameters)) for r in given)
+        self.count = len(parameters)
+        self.further = tuple(r.of_all(len(parameters)) for r in given)
         missing = inspect.Parameter.empty
         self._rest = [None if missing in self.defaults[n:] else self.defaults[n:] for n in range(len(parameters))]
         self.partials: Callable[..., Any]
@@ -208,13 +224,7 @@ class Operator(Function):
         """Return the type that decides the backend, and all parameters: checked floats, or arrays as they came."""
         if named or len(params) != len(self.parameters):
             params = self._complete(params, named)
-        for p in params:
-            if type(p) is not float or not p >= 0:
-                return self._examined(x, params)
-        for holds in self._further:
-            if not holds(*params):
-                return self._examined(x, params)
-        return type(x), params
+        return self._examined(x, params)
 
     def checked_cotangent(self, cls: type, x: Any, g: Any) -> type:
         """Return the type that decides the backend, now that a cotangent has come."""

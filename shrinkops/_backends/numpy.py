@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _formula
 from .._checks import BFLOAT16, check_out, is_real, refused_complex, refused_dtype, refused_mix
-from .._kernels.loops import KERNELS
+from .._kernels.loops import KERNELS, Exact
 from . import NUMPY_TYPES, PENALTY, VALUE
 
 if TYPE_CHECKING:
@@ -24,18 +24,6 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     operator, which = function.operator, function.which
     name = operator.__name__
     kernel = None if which < VALUE else KERNELS[name]
-
-    def exact(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
-        """Arrays of one dtype; whatever else there is to think of, anything() does."""
-        if kernel is not None and g is None and (out is None or type(out) is np.ndarray):
-            for p in params:
-                if type(p) is not float and (type(p) is not np.ndarray or p.dtype != x.dtype):
-                    break
-            else:
-                y = kernel(x, params, out, which)
-                if y is not NotImplemented:
-                    return y
-        return anything(x, params, out, g)
 
     def anything(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, np.ndarray):
@@ -115,7 +103,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             raise refused_dtype(name, operator.parameters[k], array.dtype)
         return array.astype(dtype, copy=False)
 
-    return exact if cls is np.ndarray else anything
+    return anything if kernel is None or cls is not np.ndarray else Exact(kernel, which, anything)
 
 
 def plain(a: Any) -> Any:
