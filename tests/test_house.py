@@ -94,7 +94,7 @@ def holds_sources_and_nothing_generated(sdist):
     tracked = {
         str(path.relative_to(ROOT))
         for folder in ("shrinkops", "tests", "asv_bench")
-        for ending in ("py", "pyx", "pxd", "pyi")
+        for ending in ("py", "pyx", "pxd", "h", "pyi")
         for path in (ROOT / folder).rglob(f"*.{ending}")
         if ".asv" not in path.parts
     }

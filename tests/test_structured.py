@@ -11,6 +11,7 @@ import sys
 import textwrap
 from typing import Any
 
+import array_api_compat.numpy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
 import shrinkops
+from shrinkops import _structure
 from shrinkops._kernels import loops
 
 pytestmark = [
@@ -727,7 +729,7 @@ def test_same_bits_whatever_the_layout(dtype, length, help):
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 0.5001), ("float64", 0.51)])
-@pytest.mark.parametrize("close", [0.5, 1e-3, 1e-9, 1e-14])
+@pytest.mark.parametrize("close", [1 - 1e-12, 1 - 1e-5, 0.5, 1e-3, 1e-9, 1e-14])
 def test_accuracy(dtype, bound, close):
     """Against mpmath, also where the threshold is close to the norm, and at the ends of the range."""
     from mpmath import mp, mpf
@@ -754,6 +756,56 @@ def test_accuracy(dtype, bound, close):
                 ulp = mpf(float(np.spacing(abs(np.asarray(float(exact), dtype)))))
                 worst = max(worst, abs(mpf(float(w)) - exact) / ulp)
     assert worst <= bound
+
+
+@pytest.fixture
+def every_level():
+    """Call a function at every instruction set level."""
+    before = loops.get_isa()
+
+    def call(function: Any) -> dict[str, Any]:
+        found = {}
+        for level in loops.config()["isa_supported"]:
+            loops.set_isa(level)
+            found[level] = function()
+        return found
+
+    yield call
+    loops.set_isa(before)
+
+
+SPECIAL = (0.0, -0.0, 5e-324, -1e-310, 1e-160, 1.0, -1.0, 3.0, 1e160, -1.7e308, np.inf, -np.inf, np.nan)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("length", [1, 2, 8, 13, 16, 40])
+def test_groups_at_the_ends_of_the_range(dtype, length, every_level, help):
+    """Mixed magnitudes, thresholds of all sizes: the same bits at every level, and what the formula says."""
+    rng = np.random.default_rng(length)
+    with np.errstate(over="ignore"):
+        x = rng.normal(size=(900, length)) * 10.0 ** rng.uniform(-9, 9, (900, 1))
+        x[300:] *= 10.0 ** rng.integers(-320, 300, (600, 1))
+        x[600:] = np.where(rng.random((300, length)) < 0.2, rng.choice(SPECIAL, (300, length)), x[600:])
+        x = x.astype(dtype)
+        x[np.isinf(x) & (np.arange(900) < 600)[:, None]] = 1
+        size = abs(x).max(-1, keepdims=True)
+        lambd = (size * rng.choice([1e-12, 1e-4, 0.3, 0.99, 1.0, 2.0], size.shape)).astype(dtype)
+    lambd[::17] = 0
+    lambd[1::17] = np.inf
+    found = every_level(lambda: shrinkops.groupshrink(x, lambd))
+    wanted = found.popitem()[1]
+    for level, y in found.items():
+        np.testing.assert_array_equal(help.bits(y), help.bits(wanted), err_msg=level)
+    tools = _structure.Tools(array_api_compat.numpy)
+    with np.errstate(all="ignore"):
+        formula = _structure.value(shrinkops.groupshrink, tools, x, (lambd,), {"axis": -1, "groups": None})
+    whole = np.isfinite(formula)
+    np.testing.assert_array_equal(np.where(whole, 0, wanted), np.where(whole, 0, formula))
+    off = 30 * np.finfo(dtype).eps * np.where(whole, abs(x), 0) + 8 * np.finfo(dtype).smallest_subnormal
+    with np.errstate(invalid="ignore"):
+        assert (abs(wanted - formula) <= off)[whole].all()
+    whole = np.isfinite(wanted)
+    np.testing.assert_array_equal(np.signbit(wanted)[whole], np.signbit(x)[whole])
 
 
 def test_forked_child_can_use_groups():

@@ -72,6 +72,8 @@ def grouped(x: Any, lambd: Any, groups: Groups | None) -> Any:
     if real not in (np.float32, np.float64):
         return None
     x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    order = None if groups is None or groups.sorted else groups.order
+    x = x if order is None else np.take(x, order, axis=-1)
     twice = 1 if x.dtype.kind == "f" else 2
     y = np.empty_like(x)
     count = 1 if groups is None else groups.count
@@ -83,14 +85,11 @@ def grouped(x: Any, lambd: Any, groups: Groups | None) -> Any:
     if groups is None:
         loops_over_groups.shrink(flat, lambd, target)
     else:
-        order = None if groups.sorted else groups.order if twice == 1 else pairs_of(groups.order)
-        loops_over_groups.shrink(flat, lambd, target, order, groups.offsets * twice)
+        loops_over_groups.shrink(flat, lambd, target, groups.offsets * twice)
+    if order is not None:
+        x[..., order] = y
+        return x
     return y
-
-
-def pairs_of(order: Any) -> Any:
-    """Return where the real and imaginary parts are of complex numbers in an order."""
-    return (2 * order[:, None] + np.arange(2)).reshape(-1)
 
 
 def kth_largest(a: Any, k: int) -> Any:

@@ -9,7 +9,6 @@ def shrink(
     x: NDArray[Any],
     lambd: NDArray[Any],
     y: NDArray[Any],
-    order: NDArray[np.int64] | None = None,
     offsets: NDArray[np.int64] | None = None,
 ) -> None: ...
 def pool(
