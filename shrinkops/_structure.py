@@ -615,6 +615,10 @@ class Tools:
         """Return groups shrunk by their norms, or None to have the formula do it."""
         return None
 
+    def projected(self, x: Any, total: Any, signed: bool, rest: bool) -> Any:
+        """Return rows projected onto simplices or balls, or the rest of them, or None to have the formula do it."""
+        return None
+
     def gathered(self, a: Any, order: Any) -> Any:
         """Return the elements along the last axis in an order of each row."""
         n = a.shape[-1]

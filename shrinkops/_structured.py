@@ -614,8 +614,9 @@ def linfshrink(xp: ModuleType, x: Any, lambd: Any, *, axis: Any = -1) -> Any:
     -----
     The proximal map of :math:`\lambda \max |x_i|`. All is zero where the magnitudes sum up to at most `lambd`; with
     ``lambd = 0`` it is the identity. The level is found by sorting and computed as a mean of those above it, not by
-    the difference of Moreau's identity, in which small results cancel. Real infinities stay (complex ones have no
-    phase and become NaN); with a NaN the whole group is NaN.
+    the difference of Moreau's identity, in which small results cancel; real NumPy arrays and tensors on the CPU find it
+    by Newton's steps instead, in threads, within 0.5001 ulp in float32 and 0.51 ulp in float64. Real infinities stay
+    (complex ones have no phase and become NaN); with a NaN the whole group is NaN.
 
     References
     ----------
@@ -629,6 +630,9 @@ def linfshrink(xp: ModuleType, x: Any, lambd: Any, *, axis: Any = -1) -> Any:
     >>> shrinkops.linfshrink(np.array([3.0, -2.0, 0.5]), 2.0)
     array([ 1.5, -1.5,  0.5])
     """
+    y = xp.projected(x, lambd, signed=True, rest=True)
+    if y is not None:
+        return y
     a, phase = xp.abs(x), _phase(xp, x)
     _, level, top, above = _level(xp, a, lambd)
     level = level + top
@@ -700,12 +704,16 @@ def l1ball(xp: ModuleType, x: Any, radius: Any, *, axis: Any = -1) -> Any:
     -----
     The proximal map of the indicator of the ball, which ``penalty`` is: 0 within, infinity outside, to within the root
     of the machine precision relative to the radius. What is in the ball is returned as it is. An infinite element
-    takes the whole radius; several share it. With a NaN the whole group is NaN.
+    takes the whole radius; several share it. With a NaN the whole group is NaN. It is computed as `linfshrink` is, to
+    within the same.
 
     References
     ----------
     J. Duchi, S. Shalev-Shwartz, Y. Singer and T. Chandra, "Efficient projections onto the l1-ball for learning in high
     dimensions", ICML (2008), doi:10.1145/1390156.1390191.
+
+    C. Michelot, "A finite algorithm for finding the projection of a point onto the canonical simplex of R^n", Journal
+    of Optimization Theory and Applications 50 (1986), doi:10.1007/BF00938486.
 
     L. Condat, "Fast projection onto the simplex and the l1 ball", Mathematical Programming 158 (2016),
     doi:10.1007/s10107-015-0946-6.
@@ -717,6 +725,9 @@ def l1ball(xp: ModuleType, x: Any, radius: Any, *, axis: Any = -1) -> Any:
     >>> shrinkops.l1ball(np.array([3.0, -2.0, 0.5]), 2.0)
     array([ 1.5, -0.5,  0. ])
     """
+    y = xp.projected(x, radius, signed=True, rest=False)
+    if y is not None:
+        return y
     a, phase = xp.abs(x), _phase(xp, x)
     below, level, top, above = _level(xp, a, radius)
     y = phase * xp.where(above, below - level, xp.zeros_like(a))
@@ -787,7 +798,8 @@ def simplex(xp: ModuleType, x: Any, total: Any, *, axis: Any = -1) -> Any:
     The proximal map of the indicator of the simplex, which ``penalty`` is: 0 on it, infinity elsewhere, to within the
     root of the machine precision relative to the total. It is no shrinkage - where the sum is too small it raises - and
     adding a constant to `x` changes nothing. An infinite element takes the whole total; several share it. With a NaN
-    the whole group is NaN. ``simplex(x, 1)`` is called sparsemax elsewhere.
+    the whole group is NaN. ``simplex(x, 1)`` is called sparsemax elsewhere. It is computed as `linfshrink` is, to
+    within the same.
 
     References
     ----------
@@ -801,6 +813,9 @@ def simplex(xp: ModuleType, x: Any, total: Any, *, axis: Any = -1) -> Any:
     >>> shrinkops.simplex(np.array([0.75, 0.5, -1.0]), 1.0)
     array([0.625, 0.375, 0.   ])
     """
+    y = xp.projected(x, total, signed=False, rest=False)
+    if y is not None:
+        return y
     below, level, _, above = _level(xp, x, total)
     return _tainted(xp, xp.where(above, below - level, xp.zeros_like(below)), x, total)
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from fractions import Fraction
 from typing import Any
 
 import array_api_compat.numpy
@@ -806,6 +807,85 @@ def test_groups_at_the_ends_of_the_range(dtype, length, every_level, help):
         assert (abs(wanted - formula) <= off)[whole].all()
     whole = np.isfinite(wanted)
     np.testing.assert_array_equal(np.signbit(wanted)[whole], np.signbit(x)[whole])
+
+
+BALLS = ("linfshrink", "l1ball", "simplex")
+
+
+@pytest.mark.parametrize("name", BALLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("length", [1, 5, 8, 100])
+def test_balls_by_kernel(name, dtype, length, every_level, help):
+    """What the formula says, also of ties, NaN and infinities; the same bits whatever the layout, threads and level."""
+    op, rng = shrinkops.STRUCTURED[name], np.random.default_rng(length)
+    x = rng.normal(size=(40_000 // length // 8 * 8 or 8, length)).astype(dtype)
+    x[::3] = np.round(x[::3] * 2) / 2  # ties, and zeros of both signs
+    with np.errstate(over="ignore"):
+        special = rng.choice(np.array(SPECIAL[5:]).astype(dtype), x[1::9].shape)
+    x[1::9] = np.where(rng.random(x[1::9].shape) < 0.1, special, x[1::9])
+    x[4::9] *= 2.0**-100
+    x[7::9] *= 2.0**100
+    x[-1] = -np.inf
+    total = rng.choice([0, 1e-30, 0.25, 2, 50, 1e30, np.inf], (len(x), 1)).astype(dtype)
+    total[0] = np.nan
+    found = every_level(lambda: op(x, total))
+    wanted = found.popitem()[1]
+    for level, y in found.items():
+        np.testing.assert_array_equal(help.bits(y), help.bits(wanted), err_msg=level)
+    tools = _structure.Tools(array_api_compat.numpy)
+    with np.errstate(all="ignore"):
+        formula = _structure.value(op, tools, x, (total,), {"axis": -1})
+        # what one number of the group is off in the formula, in the unit of the largest, and of the total
+        scale = np.where(np.isfinite(x), abs(x), 0).max(-1, keepdims=True)
+        scale = scale + np.where(np.isfinite(total), total, 0)
+        np.testing.assert_allclose(wanted / scale, formula / scale, rtol=0, atol=20 * np.finfo(dtype).eps)
+    assert not np.signbit(wanted[wanted == 0]).any() or name != "simplex"
+    if name != "simplex":
+        whole = np.isfinite(wanted)
+        np.testing.assert_array_equal(np.signbit(wanted)[whole], np.signbit(x)[whole])
+    for other in (np.asfortranarray(x), x[:, ::-1].copy()[:, ::-1], x.astype(x.dtype.newbyteorder())):
+        np.testing.assert_array_equal(help.bits(op(other, total)), help.bits(wanted))
+    np.testing.assert_array_equal(op(x.T, total.T, axis=0), wanted.T)
+    np.testing.assert_array_equal(op(x[3:5], total[3:5]), wanted[3:5])
+    for threads in (1, 3):
+        with shrinkops.num_threads(threads):
+            np.testing.assert_array_equal(help.bits(op(x, total)), help.bits(wanted))
+
+
+@pytest.mark.parametrize("name", BALLS)
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 0.5001), ("float64", 0.51)])
+@pytest.mark.parametrize("total", [1e-9, 0.1, 3.0, 60.0])
+def test_accuracy_of_balls(name, dtype, bound, total):
+    """Against rational numbers."""
+    op = shrinkops.STRUCTURED[name]
+    x = np.random.default_rng(11).normal(size=(12, 90)).astype(dtype)
+    y = op(x, total)
+    amount = Fraction(float(x.dtype.type(total)))
+    for row, got in zip(x, y, strict=True):
+        exact = [Fraction(float(v)) for v in row]
+        sizes = exact if name == "simplex" else [abs(v) for v in exact]
+        ordered, sums = sorted(sizes, reverse=True), Fraction(0)
+        for k, v in enumerate(ordered, 1):
+            sums += v
+            if v > (sums - amount) / k:
+                level = (sums - amount) / k
+        if name != "simplex" and level <= 0:
+            wanted = [Fraction(0) if name == "linfshrink" else v for v in exact]
+        else:
+            wanted = [min(v, level) if name == "linfshrink" else max(v - level, Fraction(0)) for v in sizes]
+            wanted = [-w if name != "simplex" and v < 0 else w for v, w in zip(exact, wanted, strict=True)]
+        for w, g in zip(wanted, got, strict=True):
+            ulp = Fraction(float(np.spacing(abs(x.dtype.type(float(w))))))
+            assert abs(Fraction(float(g)) - w) <= Fraction(bound) * ulp
+
+
+def test_balls_of_hard_rows():
+    """Rows of which a step of Newton's removes few: geometric ones, also in ascending order."""
+    for ratio in (0.5, 0.9, 0.999):
+        x = ratio ** np.arange(800.0)
+        y = shrinkops.simplex(np.stack([x, x[::-1], -x]), 1.0)
+        np.testing.assert_allclose(y.sum(-1), 1, rtol=1e-14)
+        np.testing.assert_array_equal(y[1], y[0][::-1])
 
 
 def test_forked_child_can_use_groups():

@@ -92,6 +92,19 @@ def grouped(x: Any, lambd: Any, groups: Groups | None) -> Any:
     return y
 
 
+def projected(x: Any, total: Any, signed: bool, rest: bool) -> Any:
+    """Project onto simplices or balls along the last axis, in threads; None where there is no kernel for the dtype."""
+    if x.dtype not in (np.float32, np.float64):
+        return None
+    x = np.ascontiguousarray(x, x.dtype.newbyteorder("="))
+    y = np.empty_like(x)
+    if total.size > 1:
+        total = np.broadcast_to(total, (*x.shape[:-1], 1))
+    flat, target = (a.reshape(-1, x.shape[-1]) for a in (x, y))
+    loops_over_groups.project(flat, np.ascontiguousarray(total, x.dtype).reshape(-1), target, signed, rest)
+    return y
+
+
 def kth_largest(a: Any, k: int) -> Any:
     """Return the k-th largest number along the last axis, by selection."""
     n = a.shape[-1]
@@ -114,4 +127,11 @@ def averaged(v: Any, pools: Any) -> Any:
     return means.reshape(v.shape).astype(v.dtype)
 
 
-TOOLS = _structure.Tools(xp, grouped=grouped, kth_largest=kth_largest, pools=pools, averaged=averaged)
+TOOLS = _structure.Tools(
+    xp,
+    grouped=grouped,
+    projected=projected,
+    kth_largest=kth_largest,
+    pools=pools,
+    averaged=averaged,
+)

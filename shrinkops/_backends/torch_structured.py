@@ -97,8 +97,9 @@ class Named:
 def on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of NumPy's arrays as one of tensors on the CPU."""
 
-    def call(*arguments: Any) -> Any:
-        y = function(*(a.detach().resolve_conj().numpy() if isinstance(a, torch.Tensor) else a for a in arguments))
+    def call(*arguments: Any, **options: Any) -> Any:
+        arrays = (a.detach().resolve_conj().numpy() if isinstance(a, torch.Tensor) else a for a in arguments)
+        y = function(*arrays, **options)
         return None if y is None else torch.from_numpy(y)
 
     return call
@@ -133,6 +134,7 @@ UNTRACKED = _structure.Tools(
     pools=on_arrays(on_numpy.pools),
     averaged=on_arrays(on_numpy.averaged),
     grouped=on_arrays(on_numpy.grouped),
+    projected=on_arrays(on_numpy.projected),
 )
 
 

@@ -7,7 +7,8 @@ a) shrink_block() is the loop of group thresholding: the norms of some groups, t
    whatever thread or level adds it up.
 b) shrink() shares blocks of groups among threads by prange. Groups are rows of a matrix, or runs of any length of the
    elements of each row.
-c) pool() and average() are the isotonic regression of sorted l1: pool adjacent violators, and means over the pools.
+c) project_row() projects onto a simplex or a ball: the level by Newton's steps, and then what is above it.
+d) pool() and average() are the isotonic regression of sorted l1: pool adjacent violators, and means over the pools.
 
 The number of threads, the level and what is known of forks are those of loops.pyx.
 """
@@ -17,7 +18,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from . import loops
 from .arithmetic cimport (
-    INFINITY, NAN, absolute, as_bits, as_double, c_fabs, c_fma, copy_sign, product_error, real, sum_error,
+    INFINITY, NAN, absolute, as_bits, as_double, c_fabs, c_fma, copy_sign, product_error, real, residual,
+    sum_error,
 )
 from .platform cimport v2_void, v3_void, v4_void
 
@@ -30,6 +32,10 @@ cdef enum:
 ctypedef void (*shrink_t)(
     const void *x, void *y, const void *lambd, Py_ssize_t step, const int64_t *offsets, Py_ssize_t first,
     Py_ssize_t last, Py_ssize_t groups, Py_ssize_t length,
+) noexcept nogil
+
+ctypedef void (*project_t)(
+    const void *x, void *y, double total, Py_ssize_t n, bint signed, bint rest,
 ) noexcept nogil
 
 cdef extern from "lanes.h":
@@ -353,6 +359,197 @@ def shrink(const real[:, ::1] x, const real[::1] lambd, real[:, ::1] y, const in
                             use_threads_if=threads > 1):
             loop(&x[0, 0], &y[0, 0], &lambd[0], step, starts, block * together,
                  min(block * together + together, count), groups, length)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Balls
+
+cdef inline real size_of(real x, bint signed) noexcept nogil:
+    """What is projected onto a simplex: the magnitude, if the sign comes back afterwards."""
+    return absolute(x) if signed else x
+
+
+cdef inline bint largest(const real *x, Py_ssize_t n, bint signed, real *top) noexcept nogil:
+    """Find the largest size; whether none is NaN."""
+    cdef real high[LANES]
+    cdef bint bad[LANES]
+    cdef bint any_bad = False
+    cdef real a
+    cdef Py_ssize_t i, j, whole = n // LANES * LANES
+    for j in range(LANES):
+        high[j] = <real> -INFINITY
+        bad[j] = False
+    for i in range(whole // LANES):
+        for j in range(LANES):
+            a = size_of(x[LANES * i + j], signed)
+            high[j] = a if a > high[j] else high[j]
+            bad[j] |= a != a
+    for i in range(whole, n):
+        a = size_of(x[i], signed)
+        high[0] = a if a > high[0] else high[0]
+        bad[0] |= a != a
+    for j in range(LANES):
+        high[0] = high[j] if high[j] > high[0] else high[0]
+        any_bad |= bad[j]
+    top[0] = high[0]
+    return not any_bad
+
+
+cdef inline Py_ssize_t support(
+    const real *x, real *room, Py_ssize_t n, double top, double total, bint signed,
+) noexcept nogil:
+    """Write the sizes above the level to the room; how many they are.
+
+    The sum of what is above a level is convex in it: Newton's steps, from a level that is too low, never go beyond the
+    right one (Michelot), and only what is above stays. Below the largest by the total there is nothing.
+    """
+    cdef double b, level = -total, sum = 0
+    cdef Py_ssize_t i, k = 0, before
+    cdef real a
+    for i in range(n):
+        a = size_of(x[i], signed)
+        b = <double> a - top
+        room[k] = a
+        k += b > level
+    before = k + 1
+    while 0 < k < before:
+        sum = 0
+        for i in range(k):
+            sum += <double> room[i] - top
+        level = (sum - total) / k
+        before, k = k, 0
+        for i in range(before):
+            a = room[i]
+            room[k] = a
+            k += <double> a - top > level
+    return k
+
+
+cdef inline (double, double) level_of(const real *a, Py_ssize_t k, double top, double total) noexcept nogil:
+    """The level above which k sizes sum up to the total, less the largest: as a high and a low part."""
+    cdef double high = 0, low = 0, b, t, level
+    cdef Py_ssize_t i
+    if k == 0:
+        return 0, 0
+    for i in range(k):
+        b = <double> a[i] - top
+        t = high + b
+        low += sum_error(high, b, t) + sum_error(a[i], -top, b)
+        high = t
+    t = high - total
+    low += sum_error(high, -total, t)
+    level = t / k
+    if not c_fabs(level) < INFINITY:
+        return level, 0
+    return level, (residual(t, level, k, False) + low) / k
+
+
+cdef inline double above(double a, double top, double high, double low) noexcept nogil:
+    """By how much a size is above the level."""
+    cdef double b = a - top, y = b - high
+    return y + ((sum_error(a, -top, b) + sum_error(b, -high, y)) - low)
+
+
+cdef inline void project_row(
+    const real *x, real *y, double total, Py_ssize_t n, bint signed, bint rest,
+) noexcept nogil:
+    """One row; the result is also room for the sizes above the level."""
+    cdef real top, zero = 0
+    cdef double high = 0, low = 0, level, v
+    cdef Py_ssize_t i, k = 0
+    if not largest(x, n, signed, &top) or total != total:
+        for i in range(n):
+            y[i] = <real> NAN
+        return
+    cdef bint endless = c_fabs(top) == INFINITY
+    if endless:
+        for i in range(n):
+            k += size_of(x[i], signed) == top
+        high = -total / k if total > 0 else 0
+    elif total == INFINITY:
+        high = -INFINITY
+    else:
+        k = support(x, y, n, top, total, signed)
+        high, low = level_of(y, k, top, total)
+    level = high + top if endless or total == INFINITY else above(0, -<double> top, -high, -low)
+    if signed and (total > 0 and level <= 0 or total == INFINITY and not rest):    # all is within
+        for i in range(n):
+            y[i] = copy_sign(zero, x[i]) if rest else x[i]
+    elif endless or total == INFINITY:    # what is infinite shares what there is
+        for i in range(n):
+            if (size_of(x[i], signed) == top and total > 0) if endless else size_of(x[i], signed) > -INFINITY:
+                v = level if rest else -high
+            else:
+                v = x[i] if rest else 0
+            y[i] = copy_sign(<real> v, x[i]) if signed else <real> v
+    elif rest:
+        for i in range(n):
+            v = above(absolute(x[i]), top, high, low)
+            y[i] = copy_sign(<real> level, x[i]) if v > 0 else x[i]
+    elif signed:
+        for i in range(n):
+            v = above(absolute(x[i]), top, high, low)
+            y[i] = copy_sign(<real> v if v > 0 else zero, x[i])
+    else:
+        for i in range(n):
+            v = above(x[i], top, high, low)
+            y[i] = <real> v if v > 0 else zero
+
+
+cdef v2_void project_v2(
+    const real *x, real *y, double total, Py_ssize_t n, bint signed, bint rest,
+) noexcept nogil:
+    project_row(x, y, total, n, signed, rest)
+
+
+cdef v3_void project_v3(
+    const real *x, real *y, double total, Py_ssize_t n, bint signed, bint rest,
+) noexcept nogil:
+    project_row(x, y, total, n, signed, rest)
+
+
+cdef v4_void project_v4(
+    const real *x, real *y, double total, Py_ssize_t n, bint signed, bint rest,
+) noexcept nogil:
+    project_row(x, y, total, n, signed, rest)
+
+
+cdef project_t *FLOATS_PROJECTED = [
+    <project_t> <void *> project_v2[float], <project_t> <void *> project_v3[float],
+    <project_t> <void *> project_v4[float],
+]
+cdef project_t *DOUBLES_PROJECTED = [
+    <project_t> <void *> project_v2[double], <project_t> <void *> project_v3[double],
+    <project_t> <void *> project_v4[double],
+]
+
+
+def project(const real[:, ::1] x, const real[::1] total, real[:, ::1] y, bint signed, bint rest):
+    """
+    Project rows onto simplices or balls.
+
+    Parameters
+    ----------
+    x : array of float32 or float64, of shape (rows, n)
+        What to project.
+    total : array of the dtype of x
+        One sum of the result, or one for every row; where it is NaN the row is.
+    y : array like x
+        The result, no part of x.
+    signed : bool
+        Whether it is the magnitudes that sum up to at most the total.
+    rest : bool
+        Whether the result is what the projection leaves of `x`.
+    """
+    cdef Py_ssize_t rows = x.shape[0], n = x.shape[1], row, step = 0 if total.shape[0] == 1 else 1
+    cdef int threads = threads_for(rows * n)
+    cdef int level = loops.LEVEL_NAMES.index(loops.get_isa())
+    cdef project_t loop = FLOATS_PROJECTED[level] if real is float else DOUBLES_PROJECTED[level]
+    if rows * n == 0:
+        return
+    with nogil:
+        for row in prange(rows, schedule="static", num_threads=threads, use_threads_if=threads > 1):
+            loop(&x[row, 0], &y[row, 0], total[row * step], n, signed, rest)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
