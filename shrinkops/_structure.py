@@ -619,6 +619,11 @@ class Tools:
         """Return rows projected onto simplices or balls, or the rest of them, or None to have the formula do it."""
         return None
 
+    def elementwise(self, op: Any, x: Any, *params: Any) -> Any:
+        """Return an operator of elements at x."""
+        xp: Any = self
+        return _formula.value(op, xp, x, params)
+
     def gathered(self, a: Any, order: Any) -> Any:
         """Return the elements along the last axis in an order of each row."""
         n = a.shape[-1]

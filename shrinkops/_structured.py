@@ -275,7 +275,7 @@ def sparsegroupshrink(xp: ModuleType, x: Any, l1: Any, l2: Any, *, axis: Any = -
     array([[2.4, 3.2, 0. ],
            [0. , 0. , 0. ]])
     """
-    return groupshrink.formula(xp, _formula.value(softshrink, xp, x, (l1,)), l2, axis=axis, groups=groups)
+    return groupshrink.formula(xp, xp.elementwise(softshrink, x, l1), l2, axis=axis, groups=groups)
 
 
 @sparsegroupshrink.pulled_by

@@ -15,6 +15,7 @@ from . import VALUE
 from .numpy import promoted
 
 if TYPE_CHECKING:
+    from .._dispatch import Operator
     from .._structure import Groups, Structured
 
 
@@ -105,6 +106,11 @@ def projected(x: Any, total: Any, signed: bool, rest: bool) -> Any:
     return y
 
 
+def elementwise(op: Operator, x: Any, *params: Any) -> Any:
+    """Return an operator of elements at x, by its kernel."""
+    return op.implementation(np.ndarray, x)(x, params, None)
+
+
 def kth_largest(a: Any, k: int) -> Any:
     """Return the k-th largest number along the last axis, by selection."""
     n = a.shape[-1]
@@ -131,6 +137,7 @@ TOOLS = _structure.Tools(
     xp,
     grouped=grouped,
     projected=projected,
+    elementwise=elementwise,
     kth_largest=kth_largest,
     pools=pools,
     averaged=averaged,

@@ -135,6 +135,7 @@ UNTRACKED = _structure.Tools(
     averaged=on_arrays(on_numpy.averaged),
     grouped=on_arrays(on_numpy.grouped),
     projected=on_arrays(on_numpy.projected),
+    elementwise=on_arrays(on_numpy.elementwise),
 )
 
 
