@@ -122,7 +122,7 @@ def _small_multiples(n: int) -> list[Any]:
 
 def picture(rows: Sequence[Row], title: str = "") -> Any:
     """
-    Draw each operator's curve beside the signal before and after it.
+    Draw each operator's curve beside the signal before and after it, many operators in two columns.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def picture(rows: Sequence[Row], title: str = "") -> Any:
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, 1200 pixels wide at 100 dots per inch.
+        The figure, 12 inches wide, or 18 with two columns.
 
     Raises
     ------
@@ -156,15 +156,19 @@ def picture(rows: Sequence[Row], title: str = "") -> Any:
     array([12. ,  3.1])
     """
     with optional("matplotlib").rc_context(_STYLE):
-        figure = optional("matplotlib.figure").Figure(figsize=(12, 1.9 * len(rows) + 1.2), layout="constrained")
+        columns = 2 if len(rows) > 8 else 1
+        height = -(-len(rows) // columns)
+        size = (6 + 6 * columns, 1.9 * height + 1.2)
+        figure = optional("matplotlib.figure").Figure(figsize=size, layout="constrained")
         figure.get_layout_engine().set(hspace=0.04, wspace=0.03, h_pad=0.06)
-        grid = figure.add_gridspec(len(rows), 2, width_ratios=(1, 4.2))
+        grid = figure.add_gridspec(height, 2 * columns, width_ratios=(1, 5.2 - columns) * columns)
         for k, row in enumerate(rows):
-            last = k == len(rows) - 1
-            curve = figure.add_subplot(grid[k, 0])
+            last = k + columns >= len(rows)
+            line, column = divmod(k, columns)
+            curve = figure.add_subplot(grid[line, 2 * column])
             lines = _draw_curve(curve, row.operator, labelled=last)
             curve.set_title(row.operator.__name__, fontweight="bold")
-            signal = figure.add_subplot(grid[k, 1])
+            signal = figure.add_subplot(grid[line, 2 * column + 1])
             before = _draw_signal(signal, row.before, color=_BEFORE, linewidth=0.9, label="before")
             after = _draw_signal(signal, row.after, color=_VALUE, linewidth=1.3, label="after")
             signal.set_title(row.title)

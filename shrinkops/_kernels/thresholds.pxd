@@ -187,9 +187,9 @@ cdef inline double scad_derivative(
 cdef inline float huber_in_floats(
     float a, pair slope, pair loss, double knot, double doubtful, double normal, uint32_t *doubt,
 ) noexcept nogil:
-    cdef floats less = halves(loss[0], loss[1])
+    cdef floats less = halves(loss[0], loss[1]), end = halves(knot, 0)
     cdef floats inner = product_of((a, <float> 0), halves(slope[0], slope[1])), outer = gap(a, less[0])
-    cdef bint near = a <= knot
+    cdef bint near = not a - end[0] > end[1]    # a <= knot, of floats; of inf the low part is NaN
     cdef floats y = (inner[0] if near else outer[0], inner[1] if near else outer[1] - less[1])
     doubt[0] |= <uint32_t> ((a < <float> normal) & (a > 0))
     return rounded_sum(y, stretch_of(doubtful < INFINITY if near else less[1] != 0), doubt)
