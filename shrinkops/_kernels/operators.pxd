@@ -18,7 +18,7 @@
 
 from .analytic cimport plane_tanhshrink, plane_tanhshrink_derivative
 from .arithmetic cimport (
-    INFINITY, NAN, absolute, copy_sign, knot_of, minimum, nonnegative, real, uint32_t, unless_nan,
+    INFINITY, NAN, absolute, copy_sign, knot_of, maximum, minimum, nonnegative, real, uint32_t, unless_nan,
 )
 from .nonconvex cimport (
     Power, cauchy_derivative, cauchy_knot, cauchy_value, log_derivative, log_knot, log_value, lp_derivative, lp_knot,
@@ -183,7 +183,8 @@ cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
         c.knot = below(plus((op.delta, 0.0), c.loss, True)) if op.delta + c.loss[0] < INFINITY else <double> INFINITY
         c.doubtful = doubtful_from(0, c.slope, False)
         c.vanishing = 0 if c.slope[0] > 0 else <double> INFINITY
-        c.normal = normal_from(0, c.slope[0]) if (c.slope[0] > 0.015625) & (op.delta < 1e30) else <double> INFINITY
+        c.normal = normal_from(op.delta, c.slope[0] if c.slope[0] > 0.015625 else <double> -1)
+        c.normal = maximum(c.normal, <double> 8.673617379884035e-19)    # 2^-60
     elif Op is Lpshrink:
         c.h = op.p
         c.t = nonnegative(op.lambd) if (op.p > 0) & (op.p < 1) else <double> NAN

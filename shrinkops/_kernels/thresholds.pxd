@@ -6,7 +6,9 @@ from .arithmetic cimport (
     residual, round_to_odd, sum_error, uint32_t, uint64_t,
 )
 from .floats cimport floats, gap, halves, product_of, rounded_sum, stretch_of, sum_of
-from .pairs cimport NOISE, chosen, negative, over, pair, plus, product, root, settle, summed, times, total, wants_low
+from .pairs cimport (
+    NOISE, chosen, negative, over, pair, plus, product, root, scaled, settle, summed, times, total, wants_low,
+)
 
 cdef inline pair scale_of(double a) noexcept nogil:
     """A power of two that brings a double to where its reciprocal and its products are normal, and its inverse."""
@@ -75,9 +77,9 @@ cdef inline double doubtful_from(double knot, pair slope, bint few) noexcept nog
 
 cdef inline double normal_from(double knot, double slope) noexcept nogil:
     """Where formulas of pairs of floats begin, whose low parts are normal from there on; inf: nowhere."""
-    if not (9e-13 < slope < 1.1e12 or slope == 0) or knot > 1e30:
-        return INFINITY
-    return 8.673617379884035e-19 if knot < 8.673617379884035e-19 else 0    # 2^-60
+    cdef bint usable = (((slope > 9e-13) & (slope < 1.1e12)) | (slope == 0)) & (knot < 1e30)
+    cdef double first = 8.673617379884035e-19 if knot < 8.673617379884035e-19 else 0    # 2^-60
+    return first if usable else <double> INFINITY
 
 
 # Firm, MCP, elastic net: a ramp
@@ -190,9 +192,11 @@ cdef inline float huber_in_floats(
     cdef floats less = halves(loss[0], loss[1]), end = halves(knot, 0)
     cdef floats inner = product_of((a, <float> 0), halves(slope[0], slope[1])), outer = gap(a, less[0])
     cdef bint near = not a - end[0] > end[1]    # a <= knot, of floats; of inf the low part is NaN
-    cdef floats y = (inner[0] if near else outer[0], inner[1] if near else outer[1] - less[1])
+    cdef float rest = outer[1] - less[1]
+    cdef floats y = (inner[0] if near else outer[0], inner[1] if near else rest)
+    cdef float stretch = stretch_of(doubtful < INFINITY), beyond = stretch_of(less[1] != 0)
     doubt[0] |= <uint32_t> ((a < <float> normal) & (a > 0))
-    return rounded_sum(y, stretch_of(doubtful < INFINITY if near else less[1] != 0), doubt)
+    return rounded_sum(y, stretch if near else beyond, doubt)
 
 
 cdef inline real huber_value(
@@ -202,15 +206,14 @@ cdef inline real huber_value(
     if real is float:
         if fma and doubt != NULL:
             return huber_in_floats(a, slope, loss, knot, doubtful, normal, doubt)
-    cdef bint low = wants_low(a, doubt), near = a <= knot
+    cdef bint low = wants_low(a, doubt), near = <double> a <= knot
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0], lost = loss[0] * scale[0]
-    cdef pair inner = times((x, 0.0), slope, low, fma)
+    cdef pair inner = scaled(times((x, 0.0), slope, low, fma), unit)
     cdef pair outer = plus((x, 0.0), (-lost, -loss[1] * scale[0]), low)
     cdef double exact = 0 if sum_error(x, -lost, outer[0]) == 0 else x
     cdef pair y = chosen(near, inner, outer)
-    cdef bint taken = (x if near else exact) > (doubtful if near else 0)
-    return <real> (settle(a, y, taken, NOISE, doubt) * (unit if near else 1) * scale[1])
+    return <real> (settle(a, y, (x if near else exact) > (doubtful if near else 0), NOISE, doubt) * scale[1])
 
 
 # Hyperbolic
