@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from ._pairs import product_minus, unit_for
+from ._pairs import multiple, product, product_minus, quotient, total, unit_for
 
 # ---------------------------------------------------------------------------------------------------------------------
 # lambd |y|^p: z + lambd p z^(p - 1) = a
@@ -73,12 +73,41 @@ def log(xp: ModuleType, a: Any, lambd: Any, eps: Any) -> tuple[Any, Any, Any]:
 
 def cauchy(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> Any:
     """Return the root that is the minimiser."""
+    z, _, *_, back, free, plain = _cauchy(xp, a, lambd, gamma)
+    return xp.where(free, a + 0 * back, xp.where(plain, z * back, 0 * back))
+
+
+def cauchy_slopes(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> tuple[Any, Any, Any]:
+    """Return the derivatives of the root z: n / e, -2 z / e and 4 lambd gamma z / (n e), where n = gamma^2 + z^2."""
+    z, low, l, h, unit, _, free, plain = _cauchy(xp, a, lambd, gamma)
+    one, zero = xp.ones_like(z), xp.zeros_like(z)
+    (first, rest), of_scale = product(xp, z, z), product(xp, h, h)
+    square = first, rest + 2 * (z * low)
+    n, (first, rest) = total(of_scale, square), total(of_scale, (-square[0], -square[1]))
+    some = n[0] > 0  # else both have underflowed, and so does every derivative
+    n = xp.where(some, n[0], one), xp.where(some, n[1], zero)
+    whole = n[0] + n[1]
+    # e = n + 2 lambd (gamma^2 - z^2) / n: where the slope is large nearly all of that cancels, but not its errors.
+    e = total(n, multiple(xp, quotient(xp, (first, rest), n), 2 * l))
+    e = xp.where(some, e[0] + e[1], one)
+    slopes = whole / e, -2 * (z / e) * unit, 4 * (l * (z * (h / whole)) / e)
+    dx, *rest = (xp.where(plain & some, slope, zero) for slope in slopes)
+    return xp.where(free, one, dx), *rest
+
+
+def _cauchy(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> tuple[Any, ...]:
+    """
+    Return the minimiser and what it lacks, lambd and gamma, all in a unit; the unit and its inverse.
+
+    And where it is a itself instead; and where it is neither that nor 0.
+    """
     one = xp.ones_like(a + lambd + gamma)
     free = ((lambd == 0) | (gamma == xp.inf) | (a == xp.inf)) & (lambd < xp.inf)
     plain = (lambd > 0) & (lambd < xp.inf) & (gamma > 0) & ~free
-    x, l, g = (xp.where(plain, b + 0 * one, one) for b in (a, lambd, gamma))
-    unit, back = unit_for(xp, xp.maximum(xp.maximum(x, g), xp.sqrt(l)), 10)
-    x, l, g = x * unit, l * unit * unit, (g * unit) ** 2
+    x, l, h = (xp.where(plain, b + 0 * one, one) for b in (a, lambd, gamma))
+    unit, back = unit_for(xp, xp.maximum(xp.maximum(x, h), xp.sqrt(l)), 10)
+    x, l, h = x * unit, l * unit * unit, h * unit
+    g = h * h
     b = g + 2 * l
     # Sixth powers, and tenth ones where a library differentiates twice: t^3 + 3 r t + 2 q = 0, t = z - x / 3
     third = x / 3
@@ -95,8 +124,18 @@ def cauchy(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> Any:
     z = xp.where((lead > 0) & ~single, high, low)
     # At a minimum this, which the equation says as well, does not enlarge an error; nothing cancels in it.
     square = g + z * z
-    z = x * (square / (square + 2 * l)) * back
-    return xp.where(free, a + 0 * one, xp.where(plain, z, 0 * one))
+    z = x * (square / (square + 2 * l))
+    # A step of Newton's method with the digits of the equation that cancel, of which the result has the last.
+    n = total(product(xp, h, h), product(xp, z, z))
+    loss, lacking = total((z, 0 * z), (-x, 0 * x))
+    first, rest = multiple(xp, n, loss)
+    f, rest = total((first, rest + n[0] * lacking), product(xp, 2 * l, z))
+    whole = xp.where(n[0] > 0, n[0], one)
+    slope = whole + 2 * l * ((h - z) * (h + z) / whole)
+    steady = (n[0] > 0) & (slope > (whole + 2 * l) / 1024)  # else the slope itself is made of errors
+    step = xp.where(steady, (f + rest) / xp.where(steady, slope, one), 0 * one)
+    better = z - step
+    return better, (z - better) - step, l, h, unit, back, free, plain
 
 
 def _only_root(xp: ModuleType, third: Any, r: Any, q: Any, discriminant: Any) -> Any:

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from ._dispatch import operator
-from ._nonconvex import cauchy, log, lp
+from ._nonconvex import cauchy, cauchy_slopes, log, lp
 from ._pairs import halves, less_than_product, product_minus
 
 
@@ -815,10 +815,10 @@ def cauchyshrink(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
     The result is the root of :math:`(z - |x|) (\gamma^2 + z^2) + 2 \lambda z = 0` that is the global minimiser. There
     is one root for :math:`\lambda \le 4 \gamma^2`; beyond, two minima compete, and the result jumps where their
     objectives are equal. Nothing becomes 0. Kernels return the nearest numbers in float16, bfloat16 and float32, and
-    stay below 1 ulp in float64; the array formula is within a few ulp but where the derivative is large (it is infinite
-    in one point, for :math:`\lambda = 4 \gamma^2`). With :math:`g = \gamma^2 + z^2` and :math:`P = g + 2 \lambda - 4
-    \lambda z^2 / g` the derivatives are :math:`g / P`, :math:`-2 z / P` and :math:`4 \lambda \gamma z / (g P)`. With
-    ``lambd = 0`` or ``gamma = inf`` it is the identity.
+    stay below 1 ulp in float64; the array formula is within 4 ulp, also where the derivative is large, but next to the
+    one point in which it is infinite, for :math:`\lambda = 4 \gamma^2`. With :math:`g = \gamma^2 + z^2` and :math:`P =
+    g + 2 \lambda - 4 \lambda z^2 / g` the derivatives are :math:`g / P`, :math:`-2 z / P` and :math:`4 \lambda \gamma
+    z / (g P)`. With ``lambd = 0`` or ``gamma = inf`` it is the identity.
 
     References
     ----------
@@ -837,18 +837,7 @@ def cauchyshrink(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
 
 @cauchyshrink.derivatives
 def _(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
-    z = cauchy(xp, x, lambd, gamma)
-    one, zero = xp.ones_like(z), xp.zeros_like(z)
-    free = (lambd == 0) | (lambd == xp.inf) | (gamma == xp.inf) | (x == xp.inf)
-    h = xp.where(free | ~(gamma > 0), one, gamma + zero)
-    inside, weight = xp.where(free, zero, z), xp.where(free, zero, lambd)
-    unit = xp.maximum(inside, h)
-    u, v = inside / unit, h / unit
-    n = u * u + v * v
-    steep = 2 * (weight / unit) / (unit * n)
-    slope = 1 / (1 + steep * ((v - u) * (v + u) / n))
-    dx = xp.where(free, xp.where(lambd == xp.inf, zero, one), slope)
-    return dx, -2 * (u / n) / unit * slope, 2 * steep * (u * v / n) * slope
+    return cauchy_slopes(xp, x, lambd, gamma)
 
 
 @cauchyshrink.penalty_of
@@ -1048,6 +1037,8 @@ def _(xp: ModuleType, x: Any, lambd: Any, tau: Any) -> Any:
     step = xp.where((x > lambd) | ((x == xp.inf) & (lambd < xp.inf)), one, zero)
     dx = xp.where(limit, xp.where(tau > 0, step, one / 2), slope)
     even = (a * near) / one_more / one_more
+    lost = w - (one_more - 1)  # what the sum lacks counts twice
+    even = even - even * (2 * (lost / one_more))
     return dx, -steep * (even * far), even * ((a - l) * far)
 
 

@@ -25,6 +25,33 @@ def product_minus(xp: ModuleType, x: Any, y: Any, z: Any) -> Any:
     return ((xh * yh - z) + (xh * yl + xl * yh)) + xl * yl
 
 
+def total(p: tuple[Any, Any], q: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the sum of two pairs, each a number that no operation rounded, or a rounded one, and what it lacks."""
+    s = p[0] + q[0]
+    t = s - p[0]
+    return s, ((p[0] - (s - t)) + (q[0] - t)) + (p[1] + q[1])
+
+
+def product(xp: ModuleType, x: Any, y: Any) -> tuple[Any, Any]:
+    """Return the product of two numbers as a pair: that of the upper halves, which is exact, and what it lacks."""
+    (xh, xl), (yh, yl) = halves(xp, x), halves(xp, y)
+    return xh * yh, (xh * yl + xl * yh) + xl * yl
+
+
+def multiple(xp: ModuleType, p: tuple[Any, Any], y: Any) -> tuple[Any, Any]:
+    """Return a pair times a number."""
+    first, rest = product(xp, p[0], y)
+    return first, rest + p[1] * y
+
+
+def quotient(xp: ModuleType, p: tuple[Any, Any], q: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return a pair divided by another."""
+    divisor = q[0] + q[1]
+    first = (p[0] + p[1]) / divisor
+    rest, lacking = total(p, multiple(xp, q, -first))
+    return first, (rest + lacking) / divisor
+
+
 def less_than_product(xp: ModuleType, x: Any, y: Any, z: Any) -> Any:
     """Return whether x < y z, exactly, of numbers that are at least 0."""
     one = xp.ones_like(x + y + z)

@@ -826,3 +826,27 @@ def test_the_formula_is_within_4_ulp(operator, params, which, name, library, req
 
 def flush(x: Any, tiny: Any) -> Any:
     return np.where(np.abs(x) < tiny, 0, x)
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_the_formula_by_every_argument_is_within_4_ulp(operator, name, strict, help):
+    """The value and all derivatives at random numbers and parameters, also where derivatives are large."""
+    import array_api_compat
+
+    rng, dtype = np.random.default_rng(11), np.dtype(name)
+    x = (rng.choice([-1, 1], 150) * np.exp(rng.uniform(-6, 3, 150))).astype(dtype)
+    params = [(a * np.exp(rng.uniform(-2, 2, 150))).astype(dtype) for a in help.example(operator)]
+    kept = np.broadcast_to(accepted(operator, params), x.shape)
+    x, params = x[kept], [p[kept] for p in params]
+    assert x.size > 20
+    arrays = tuple(map(strict.asarray, params))
+    xp = array_api_compat.array_namespace(strict.asarray(x))
+    for k, f in enumerate((operator, *operator.pulls)):
+        which = ("value", "derivative", *range(1, len(params) + 1))[k]
+        exact = reference(operator, x, *params, which=which)
+        with np.errstate(all="ignore"):
+            y = np.asarray(f.formula(xp, strict.asarray(x), arrays))
+        error = ulp_error(y, exact)
+        if operator.__name__ == "lpshrink":  # which divides them by 1 - p, and crosses 0 along p
+            error = np.where(params[1] < 0.75, error, 0) if which != 2 else np.zeros(1)
+        assert error.max() <= 4, (which, x[error.argmax()], [p[error.argmax()] for p in params])
