@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._checks import type_name
 from ._dispatch import OPERATORS, Operator, check_operator
-from ._domain import Domain, check_learnable, reflected
+from ._domain import Domain, check_learnable, holds, reflected
 from ._operators import softshrink
 from ._registered import bound, class_name, classes
 from .sparse_coding import family_of, largest_eigenvalue, scaled
@@ -21,6 +21,8 @@ except ModuleNotFoundError as error:
     raise ImportError(msg, name="torch") from None
 
 import array_api_compat.torch as xp
+
+from ._backends.torch import PLAIN, transformed, unseen
 
 if TYPE_CHECKING:
 
@@ -166,7 +168,7 @@ class Shrinkage(torch.nn.Module):  # type: ignore[misc]
             The parameters by name, tensors of shape (num_parameters,).
         """
         dtype = torch.get_default_dtype() if dtype is None else dtype
-        values = reflected(xp, self.domain, self._values(), self._learnt(), dtype)
+        values = _inside(self.domain, self._values(), self._learnt(), dtype)
         return dict(zip(self.operator.parameters, values, strict=True))
 
     def extra_repr(self) -> str:
@@ -237,8 +239,32 @@ def _shrunk(layer: Shrinkage | type[Shrinkage], x: Any, values: list[Any], learn
     if learnt:
         real = x.real if x.is_complex() else x
         dtype = real.dtype if real.is_floating_point() else torch.get_default_dtype()
-        values = reflected(xp, layer.domain, values, learnt, dtype)
+        values = _inside(layer.domain, values, learnt, dtype, unwatched=not torch.is_grad_enabled())
     return operator(x, *(_along_channels(operator, x, p) for p in values))
+
+
+def _inside(domain: Domain, values: list[Any], learnt: list[int], dtype: Any, unwatched: bool = False) -> list[Any]:
+    """
+    Return parameters in a dtype, those that are learnt inside their domain, where most are all the time.
+
+    Where nobody watches, single ones become numbers, with which an operator is called sooner.
+    """
+    if not torch.compiler.is_compiling() and not transformed() and not unseen():
+        numbers = [_looked_at(p, dtype) for p in values]
+        if all(p is not None for p in numbers) and holds(xp, domain, numbers, learnt, dtype):
+            return [n if unwatched and type(n) is float else p for n, p in zip(numbers, values, strict=True)]
+    return reflected(xp, domain, values, learnt, dtype)
+
+
+def _looked_at(p: Any, dtype: Any) -> Any:
+    """Return a parameter as a number or an array of NumPy; None where it would take time or may not be looked at."""
+    if not isinstance(p, torch.Tensor):
+        return float(p)
+    if type(p) not in PLAIN or not p.is_cpu or p.dtype is not dtype:
+        return None
+    if p.numel() == 1:
+        return p.item()
+    return (p.detach().float() if dtype is torch.bfloat16 else p.detach()).numpy()
 
 
 def _along_channels(operator: Operator, x: Any, p: Any) -> Any:

@@ -257,6 +257,49 @@ def test_reflection(name):
             assert (slope.abs() == 1).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("num_parameters", [1, 3])
+def test_nothing_is_reflected_where_all_is_inside(thresholding, help, monkeypatch, dtype, num_parameters):
+    """Parameters are looked at first, which is cheap; outside they are reflected, and gradients are the same."""
+    layer = made(thresholding, help, learnable=True, num_parameters=num_parameters, dtype=dtype)
+    x = some(2, 3, 5, dtype=dtype)
+
+    def gradients():
+        return torch.autograd.grad(layer(x).sum(), list(layer.parameters()))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nn, "holds", lambda *_: False)
+        expected, slopes = layer(x).detach(), gradients()
+    seen = []
+    monkeypatch.setattr(nn, "reflected", lambda *a: seen.append(a) or _domain.reflected(*a))
+    assert all(map(torch.equal, gradients(), slopes))
+    with torch.no_grad():
+        assert torch.equal(layer(x), expected)
+    assert not seen
+    with torch.no_grad():
+        first, *_ = layer.parameters()
+        first[-1] = -first[-1]
+    assert layer(x).isfinite().all()
+    assert len(seen) == (_domain.domain_of(thresholding).bounds[0][0] == 0)
+
+
+def test_what_holds_is_what_reflection_keeps():
+    """On both sides of all bounds, NaN among the numbers, whichever are learnt."""
+    import array_api_compat.numpy as xp
+
+    domain = _domain.domain_of(bounded(**{"lambd <= a": lambda lambd, a: lambd <= a}))
+    for dtype in (np.float32, np.float64):
+        tiny, two, one = np.finfo(dtype).smallest_normal, np.nextafter(dtype(2), dtype(3)), np.nextafter(dtype(1), 0)
+        choices = [(-0.25, 0.0, 3.0, np.nan), (2.0, two, 3.0), (tiny / 2, tiny, one, 1.0), (-9.0,)]
+        for params in itertools.product(*choices):
+            arrays = [np.array([p], dtype) for p in params]
+            for learnt in ((0,), (1,), (0, 1, 2, 3)):
+                same = all(map(np.array_equal, _domain.reflected(xp, domain, arrays, learnt, dtype), arrays))
+                ordered = params[0] <= params[1]
+                assert _domain.holds(xp, domain, arrays, learnt, dtype) == (same and ordered), (params, learnt)
+                assert _domain.holds(xp, domain, list(map(float, params)), learnt, dtype) == (same and ordered)
+
+
 def test_threshold_learns_from_zero():
     """Where a clamp or a softplus would be stuck: down to 0, and up again."""
     layer = nn.Softshrink(0.0, learnable=True)
