@@ -29,8 +29,10 @@ PLAIN = (torch.Tensor, torch.nn.Parameter)  # other subclasses give meaning to w
 
 # Called for every array: names of this module are found sooner.
 is_compiling = torch.compiler.is_compiling
+is_followed = torch.compiler.is_dynamo_compiling
 modes = torch._C._len_torch_dispatch_stack
 is_tracing = torch._C._is_tracing
+from_numpy = torch.from_numpy
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:
@@ -98,27 +100,25 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
 
     def quick(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         """Plain tensors on the CPU with scalar parameters; whatever else there is to think of, call() does."""
+        for p in params:
+            if type(p) is not float:
+                return call(x, params, out, g)
         if (
-            type(x) is cls
-            and out is None
+            out is None
             and g is None
-            and not is_compiling()
+            and not is_followed()
             and not x.requires_grad
             and forward_ad._current_level < 0
             and not modes()
             and not is_tracing()
         ):
-            for p in params:
-                if type(p) is not float:
-                    break
-            else:
-                try:
-                    if x.dtype is BFLOAT16:
-                        bits = kernel(x.view(torch.uint16).numpy(), params, None, which, None, True)
-                        return torch.from_numpy(bits).view(BFLOAT16)
-                    return torch.from_numpy(kernel(x.numpy(), params, None, which))
-                except (RuntimeError, TypeError):  # no memory that NumPy could read, or no kernel for what is there
-                    pass
+            try:
+                if x.dtype is BFLOAT16:
+                    bits = kernel(x.view(torch.uint16).numpy(), params, None, which, None, True)
+                    return from_numpy(bits).view(BFLOAT16)
+                return from_numpy(kernel(x.numpy(), params, None, which))
+            except (RuntimeError, TypeError):  # no memory that NumPy could read, or no kernel for what is there
+                pass
         return call(x, params, out, g)
 
     return quick if cls is torch.Tensor and kernel is not None and which >= VALUE else call
@@ -168,7 +168,7 @@ def on_kernel(function: Function, x: Any, params: Sequence[Any], out: Any, g: An
     y = kernel(source, arrays, target, function.which, cotangent, dtype is BFLOAT16)
     if y is NotImplemented or out is not None:
         return None if y is NotImplemented else out
-    y = torch.from_numpy(y)
+    y = from_numpy(y)
     return y.view(BFLOAT16) if dtype is BFLOAT16 else y
 
 
