@@ -23,6 +23,7 @@ import contextlib
 import csv
 import dataclasses
 import importlib
+import importlib.metadata
 import itertools
 import os
 import platform
@@ -92,6 +93,8 @@ class Library:
     """Whether it has numbers below the least normal one, or takes them for zero."""
     zeros: bool = True
     """Whether zeros have signs."""
+    ulps: int = 4
+    """Within how many ulp of the kernels it is where it runs the formula: more where its own exp is further off."""
     core: bool = False
     """Whether it runs the core of the tests only."""
     slow: bool = False
@@ -409,6 +412,21 @@ def _onnx_bomb() -> Any:
     return ndx.argument(shape=(4,), dtype=ndx.float64)
 
 
+def _to_mlx(a: np.ndarray) -> Any:
+    import mlx.core as mx
+
+    a = np.asarray(a)
+    if a.dtype.name == "bfloat16":
+        return mx.array(a.view(np.uint16)).view(mx.bfloat16)
+    return mx.array(a)
+
+
+def _from_mlx(a: Any) -> np.ndarray:
+    import mlx.core as mx
+
+    return np.array(a.view(mx.uint16)).view(numpy_dtype("bfloat16")) if a.dtype == mx.bfloat16 else np.array(a)
+
+
 def _to_cupy(a: np.ndarray) -> Any:
     import cupy
 
@@ -585,6 +603,17 @@ LIBRARIES = {
             during=_emptied(COLUMNS),
         ),
         Library(
+            "mlx",
+            ("mlx.core",),
+            _to_mlx,
+            _from_mlx,
+            ("float16", "bfloat16", "float32", "complex64", *INTEGER, "bool"),
+            default="float32",
+            kernels=False,
+            ulps=32,
+            core=True,
+        ),
+        Library(
             "ndonnx",
             ("ndonnx", "onnxruntime"),
             _to_onnx,
@@ -725,7 +754,8 @@ class Support:
         words = ["-" if a is None else "yes" if all(a) else "FAILED" for a in found]
         kept = " ".join(dtype for dtype, passed in self.dtypes[library.name].items() if passed)
         place = "GPU" if library.gpu else f"CPU, {platform.system()} {platform.machine()}"
-        return [library.name, importlib.import_module(root).__version__, *words, kept, place]
+        version = getattr(importlib.import_module(root), "__version__", None) or importlib.metadata.version(root)
+        return [library.name, version, *words, kept, place]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -855,6 +885,12 @@ def ndx() -> ModuleType:
 
 
 @pytest.fixture
+def mx() -> ModuleType:
+    """MLX, where it is among the libraries to test."""
+    return _only("mlx")
+
+
+@pytest.fixture
 def strict() -> ModuleType:
     """array_api_strict, where it is among the libraries to test."""
     return _only("array_api_strict")
@@ -960,7 +996,7 @@ class Help:
 
         return float(max(abs(line(a) - line(b)), default=0))
 
-    def same(self, library: Library, a: Any, b: np.ndarray, ulps: int = 4) -> None:
+    def same(self, library: Library, a: Any, b: np.ndarray, ulps: int | None = None) -> None:
         """Assert that an array of a library is a NumPy array: its bits, or within some ulp where no kernel made it."""
         a = library.to_numpy(a)
         assert a.dtype == b.dtype
@@ -974,7 +1010,7 @@ class Help:
             if not library.subnormals:
                 tiny = np.finfo(np.float32 if a.dtype.name == "bfloat16" else a.dtype).tiny
                 a, b = (np.where(np.abs(c) < tiny, np.zeros_like(c), c) for c in (a, b))
-            assert self.ulps(a, b) <= ulps
+            assert self.ulps(a, b) <= (library.ulps if ulps is None else ulps)
 
 
 @pytest.fixture(scope="session", name="help")

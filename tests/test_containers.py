@@ -539,6 +539,25 @@ def test_onnx_models(operator, ndx, help):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# MLX, of which the library knows nothing
+
+
+def test_mlx_differentiates(operator, mx, help):
+    """By its own means, with respect to thresholds too."""
+    plain, p = np.array([-2.5, -0.7, 0.25, 0.8, 1.75], np.float32), help.example(operator)
+    x, params = mx.array(plain), [mx.array(a, dtype=mx.float32) for a in p]
+    found = mx.grad(lambda *a: operator(*a).sum(), argnums=tuple(range(1 + len(p))))(x, *params)
+    for a, b in zip(found if p else [found], operator.vjp(1.0, plain, *p), strict=True):
+        np.testing.assert_allclose(np.array(a), b, rtol=2e-5, atol=2e-6)
+
+
+def test_mlx_compiles(mx):
+    x = np.linspace(-3, 3, 13, dtype=np.float32)
+    y = mx.compile(lambda a: shrinkops.firmshrink(a, 0.5, 1.5))(mx.array(x))
+    np.testing.assert_allclose(np.array(y), shrinkops.firmshrink(x, 0.5, 1.5), rtol=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Dask
 
 

@@ -353,10 +353,11 @@ def test_parameter_array_broadcasts(thresholding, library, dtype, help, shapes):
 @pytest.mark.shows("array parameters")
 def test_parameters_that_are_numbers_and_arrays(thresholding, library, help):
     """Each parameter alone may be an array."""
-    x, p = np.array([-2.0, 0.75, 3.0, 0.5]), help.example(thresholding)
+    dtype = "float64" if "float64" in library.dtypes else "float32"
+    x, p = np.array([-2.0, 0.75, 3.0, 0.5], dtype), help.example(thresholding)
     y = thresholding(x, *p)
     for k in range(len(p)):
-        params = [library.array([a] * 4, "float64") if j == k else a for j, a in enumerate(p)]
+        params = [library.array([a] * 4, dtype) if j == k else a for j, a in enumerate(p)]
         help.same(library, thresholding(library.make(x), *params), y)
 
 

@@ -318,6 +318,48 @@ def test_a_library_of_the_standard(operator, strict, help):
     assert operator.implementations.pop(cls)
 
 
+def test_a_library_of_less_than_the_standard(operator, strict, help):
+    """Of arrays without a device, and functions without the keywords that the standard gives them, as MLX has them."""
+    cls = make_library(strict)
+    namespace = cls.__array_namespace__(None)
+
+    def nowhere(self, name):
+        if name == "device":
+            raise AttributeError(name)
+        return whole(self, name)
+
+    def without(name, keyword):
+        function = getattr(namespace, name)
+
+        def narrow(*args, **named):
+            if keyword in named:
+                msg = f"{name}(): incompatible function arguments"
+                raise TypeError(msg)
+            return function(*args, **named)
+
+        setattr(namespace, name, narrow)
+
+    whole, cls.__getattr__ = cls.__getattr__, nowhere
+    for name, keyword in {"asarray": "device", "astype": "copy", "sum": "dtype"}.items():
+        without(name, keyword)
+    plain, p = np.array([-3.0, 0.25, 0.75, 2.0], np.float32), help.example(operator)
+    x, arrays = cls(strict.asarray(plain)), [cls(strict.asarray([a] * 4)) for a in p]
+    for function in help.functions(operator):
+        for params, numbers in ((p, p), (arrays, [np.full(4, a) for a in p])):
+            found, expected = function(x, *params), function(plain, *numbers)
+            for a, b in zip(*((found, expected) if isinstance(found, tuple) else ((found,), (expected,))), strict=True):
+                assert type(a) is cls
+                np.testing.assert_allclose(np.asarray(a.inner), b, rtol=2e-6)
+
+
+def test_every_version_of_the_standard_is_tested(every_library, strict):
+    """That array_api_strict offers, the newest as its default."""
+    from array_api_strict import _flags
+
+    named = {name.partition(":")[2] for name in every_library if name.startswith("array_api_strict:2")}
+    assert named | {strict.get_array_api_strict_flags()["api_version"]} == set(_flags.supported_versions)
+
+
 def test_the_device_is_kept(operator, strict, help):
     device = strict.Device("device1")
     x, p = strict.asarray([-3.0, 0.25, 0.75], device=device), help.example(operator)

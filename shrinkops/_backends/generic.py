@@ -49,7 +49,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
                 raise refused_mix(name, argument, a, x)
             check_device(name, argument, a, found)
         xp: Any = Namespace(namespace)
-        place = functools.partial(xp.asarray, device=array_api_compat.device(found))
+        place = functools.partial(xp.asarray, device=getattr(found, "device", None))
         if x is not found:
             x = converted(operator, place, x, (*params, g))
         with np.errstate(all="ignore"):  # there are libraries that compute with NumPy
@@ -115,13 +115,26 @@ class Namespace:
         if without is None:
             return getattr(self.xp, name)
 
-        def function(*args: Any) -> Any:
+        def function(*args: Any, **named: Any) -> Any:
             try:
-                return getattr(self.xp, name)(*args)
-            except (AttributeError, NotImplementedError, RuntimeError):  # the last: array_api_strict's
-                return without(self.xp, *args)
+                return getattr(self.xp, name)(*args, **named)
+            # The last but one is array_api_strict's, the last that of an argument which a library does not know.
+            except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+                return without(self.xp, *args, **named)
 
         return function
+
+
+def _asarray(xp: Any, a: Any, dtype: Any = None, device: Any = None) -> Any:
+    return xp.asarray(a, dtype=dtype) if device is None else xp.asarray(a, dtype=dtype, device=device)
+
+
+def _astype(xp: Any, x: Any, dtype: Any, copy: bool = True) -> Any:
+    return xp.astype(x, dtype) if copy or x.dtype != dtype else x
+
+
+def _sum(xp: Any, x: Any, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    return xp.sum(x if dtype is None else _astype(xp, x, dtype, copy=False), axis=axis, keepdims=keepdims)
 
 
 def _isdtype(xp: Any, dtype: Any, kinds: Any) -> bool:
@@ -158,6 +171,9 @@ def _hypot(xp: Any, x: Any, y: Any) -> Any:
 
 
 WITHOUT: dict[str, Callable[..., Any]] = {
+    "asarray": _asarray,
+    "astype": _astype,
+    "sum": _sum,
     "isdtype": _isdtype,
     "signbit": _signbit,
     "copysign": _copysign,
@@ -187,7 +203,7 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
                 raise refused_mix(name, argument, a, found) if argument != "x" else refused_x(name, names, x, arrays)
             check_device(name, argument, a, found)
         xp: Any = _structure.Tools(Namespace(namespace))
-        place = functools.partial(xp.asarray, device=array_api_compat.device(found))
+        place = functools.partial(xp.asarray, device=getattr(found, "device", None))
         with np.errstate(all="ignore"):  # there are libraries that compute with NumPy
             x = _formula.promoted(operator, xp, place(x) if x is not found else x, place(0.0).dtype)
             for k, p in zip(names, params, strict=True):
