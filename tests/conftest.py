@@ -912,6 +912,7 @@ class Help:
     """What tests share; they cannot import one another."""
 
     accepts = staticmethod(accepts)
+    chosen = staticmethod(chosen)
     slow_to_compile = SLOW_TO_COMPILE
     own_bits = OWN_BITS
     example = staticmethod(example)

@@ -193,6 +193,18 @@ def test_ratios_on_threads():
     assert "not measured" in result.stdout
 
 
+def test_gpu(torch):
+    """Every operator has a row; on this machine, or on the CPU where there is no GPU, which is said."""
+    result = run(str(HOME / "gpu.py"), "--device", "cpu", "--elements", "1000", "--rounds", "1")
+    assert result.returncode == 0, result.stderr
+    for name in shrinkops.OPERATORS:
+        assert f"| {name} | " in result.stdout
+    assert "cupy: not run" in result.stdout
+    if not torch.cuda.is_available():
+        result = run(str(HOME / "gpu.py"))
+        assert (result.returncode, "torch: not run, PyTorch sees no GPU" in result.stdout) == (2, True)
+
+
 def test_accuracy():
     """The table is printed, and shrinkops is right in each row: it exits with 1 otherwise."""
     pytest.importorskip("mpmath")

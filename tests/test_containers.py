@@ -9,6 +9,7 @@ import csv
 import importlib
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -551,6 +552,7 @@ def test_mlx_differentiates(operator, mx, help):
         np.testing.assert_allclose(np.array(a), b, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="MLX compiles with a C++ compiler")
 def test_mlx_compiles(mx):
     x = np.linspace(-3, 3, 13, dtype=np.float32)
     y = mx.compile(lambda a: shrinkops.firmshrink(a, 0.5, 1.5))(mx.array(x))
@@ -702,6 +704,20 @@ def test_subclasses_of_mixins(operator, strict, help):
 # The table of support
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_a_library_that_is_missing_is_an_error(every_library, help, monkeypatch):
+    """Of the tests, as long as nobody asks for less: none is left out without a word, but CuPy without a GPU."""
+    monkeypatch.delenv("SHRINKOPS_TEST_LIBRARIES", raising=False)
+    for library in every_library.values():
+        root = library.modules[0].partition(".")[0]
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, library.modules[0], None)
+            if library.gpu:
+                assert library not in help.chosen()
+            else:
+                with pytest.raises(ImportError, match=root):
+                    help.chosen()
 
 
 def test_support_table(every_library):

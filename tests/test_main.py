@@ -16,10 +16,6 @@ from shrinkops.denoise import denoise, denoise_report, snr
 from shrinkops.plot import curves
 from shrinkops.rules import AtThreshold, noise_level, universal_threshold
 
-pytest.importorskip("pywt")
-pytest.importorskip("matplotlib")
-pytest.importorskip("tqdm")
-
 OPERATORS = {name: operator for name, operator in shrinkops.OPERATORS.items() if operator.odd}
 PNG = b"\x89PNG\r\n\x1a\n"
 ROOT = Path(__file__).parents[1]
@@ -535,8 +531,8 @@ def test_universal_threshold():
         universal_threshold(-1.0, 10)
 
 
-def test_rules_on_other_libraries():
-    xp = pytest.importorskip("array_api_strict")
+def test_rules_on_other_libraries(strict):
+    xp = strict
     x = np.random.default_rng(0).normal(size=101)
     assert float(noise_level(xp.asarray(x))) == pytest.approx(float(noise_level(x)))
     for operator in OPERATORS.values():
