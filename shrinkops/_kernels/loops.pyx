@@ -1,12 +1,13 @@
 # cython: binding=True
 """The only loops.
 
-a) evaluate() is the loop: one operator over one block, its body inlined from operators.pxd. It is compiled once for
-   every operator, type and instruction set level; LEVEL picks a level when the module is imported.
+a) run() is the loop: one operator over a stretch, its body inlined from operators.pxd; evaluate() runs it stretch by
+   stretch, and a stretch of floats again where one is in doubt. Both are compiled once for every operator, type and
+   instruction set level; LEVEL picks a level when the module is imported.
 b) dense() runs it over contiguous arrays, blocks shared among threads by prange. tiled() runs it over any other
    layout: each operand of a small tile is used where it lies if it is contiguous there, and gathered otherwise, so that
    strides, broadcast parameters, 16-bit types and complex numbers meet the same loop.
-c) run_polar() runs evaluate() over the magnitudes of complex numbers. What is analytic has a loop of its own.
+c) run_polar() runs the loop over the magnitudes of complex numbers. What is analytic has a loop of its own.
 d) A Kernel holds the loops of one operator. KERNELS has one for each.
 
 Results are the same bits whatever the layout, position, block, thread count and level (float64 tanhshrink at the
