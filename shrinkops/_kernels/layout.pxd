@@ -12,6 +12,7 @@ cdef enum:
     LINE = 8192
     MAX_PARAMETERS = 4
     MAX_OPERANDS = 7    # out, x, g and the parameters
+    PARAMETERS = 3      # where among the operands these begin
     MAX_DIMENSIONS = 64
     VALUE = -1    # which function of an operator: this, or the number of a derivative
 
@@ -44,6 +45,8 @@ cdef struct Plan:
     Py_ssize_t shape[MAX_DIMENSIONS + 1]
     Operand operand[MAX_OPERANDS]
     Py_ssize_t rows, columns, tiles
+    Py_ssize_t long_row    # see in_numbers
+    bint numbers
     # The loop, what it is told, and what surrounds it.
     loop_t loop
     const double *scalars
@@ -172,12 +175,23 @@ cdef inline bint follows(const Plan *plan, int outer, int inner) noexcept:
     return True
 
 
+cdef inline bint in_numbers(const Plan *plan) noexcept:
+    """Whether each parameter is one number along the last axis, which is long enough for a loop of its own."""
+    cdef int j
+    for j in range(PARAMETERS, plan.operands):
+        if plan.operand[j].strides[plan.dimensions - 1] != 0:
+            return False
+    return plan.arrays and plan.shape[plan.dimensions - 1] >= plan.long_row
+
+
 cdef inline bint in_place(const Plan *plan) noexcept:
     """Whether every operand is used where it lies, along the last axis."""
     cdef const Operand *operand
     cdef int j
-    for j in range(plan.operands):
+    for j in range(PARAMETERS if plan.numbers else plan.operands):
         operand = &plan.operand[j]
+        if operand.data == NULL:
+            continue
         if operand.widened or operand.strides[plan.dimensions - 1] != operand.itemsize:
             return False
         if j and operand.data == plan.operand[0].data:
@@ -215,10 +229,11 @@ cdef inline void lay_out(Plan *plan) noexcept:
         plan.dimensions += 1
     d = plan.dimensions
     # What the buffers of a tile hold; where none is needed, what is worth a turn.
-    cdef bint whole = plan.shape[d - 1] >= BLOCK // 4 and in_place(plan)
-    length = LINE if whole else BLOCK // 2 if plan.kind == COMPLEX128 else BLOCK
+    plan.numbers = in_numbers(plan)
+    cdef bint whole = plan.shape[d - 1] >= 2 * BLOCK and in_place(plan)
+    length = LINE if whole else BLOCK // 2 if plan.kind == COMPLEX128 else 2 * BLOCK if plan.kind == FLOAT else BLOCK
     plan.columns = min(plan.shape[d - 1], length)
-    plan.rows = 1 if whole else min(plan.shape[d - 2], length // plan.columns)
+    plan.rows = 1 if whole or plan.numbers else min(plan.shape[d - 2], length // plan.columns)
     plan.tiles = (plan.shape[d - 1] + plan.columns - 1) // plan.columns
     plan.tiles *= (plan.shape[d - 2] + plan.rows - 1) // plan.rows
     for axis in range(d - 2):

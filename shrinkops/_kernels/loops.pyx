@@ -30,13 +30,14 @@ from .half cimport (
     narrow_brain, widen, widen_brain,
 )
 from .layout cimport (
-    BLOCK, MAX_DIMENSIONS, MAX_OPERANDS, MAX_PARAMETERS, VALUE, Plan, add_operand, gather, lay_out, loop_t, narrow_t,
-    polar_loop_t, real_kind, scatter, widen_t,
+    BLOCK, MAX_DIMENSIONS, MAX_OPERANDS, MAX_PARAMETERS, PARAMETERS, VALUE, Plan, add_operand, gather, lay_out, loop_t,
+    narrow_t, polar_loop_t, real_kind, scatter, widen_t,
 )
 from .operators cimport (
     Analytic, Cauchyshrink, Constants, Elasticnetshrink, Firmshrink, Garroteshrink, Hardshrink, Hubershrink,
     Hyperbolicshrink, Logshrink, Lpshrink, Mcpshrink, Nonnegshrink, OneSided, Op, Scadshrink, Shrink, Sigmoidshrink,
-    Softshrink, Tanhshrink, Threshold, constants, heavy, plane_derivative, plane_value, pull, rounds_once, value,
+    Softshrink, Tanhshrink, Threshold, constants, heavy, hopeless, long_row, plane_derivative, plane_value, pull,
+    rounds_once, value,
 )
 from .pairs cimport pair
 from .platform cimport (
@@ -75,7 +76,7 @@ cdef void settle_doubt(
         m = min(<Py_ssize_t> BLOCK, stop - start)
         for j in range(used):
             rows[j] = wide[1 + j]
-            for i in range(m):
+            for i in range(m if operands[j] != NULL else 0):    # without g
                 wide[1 + j][i] = operands[j][start + i]
         odd_loop(scalars, arrays, which, <const char **> rows, <char *> &wide[0][0], m)
         for i in range(m):
@@ -97,26 +98,29 @@ cdef inline void run(
         if which == VALUE:
             for i in range(start, stop):
                 op = element(op, operands, i)
-                y[i] = value(op, constants(op, <real> 0, fma), x[i], fma, marks)
+                y[i] = value(op, constants(op, <real> 0, True, fma), x[i], True, fma, marks)
         elif heavy(op, <real> 0, doubt == NULL):
             for i in range(start, stop):
                 op = element(op, operands, i)
-                y[i] = pull(op, constants(op, <real> 0, fma), which, g[i], x[i], fma, marks)
+                y[i] = pull(op, constants(op, <real> 0, True, fma), which, g[i], x[i], fma, marks)
         elif which == 0:
             for i in range(start, stop):
                 op = element(op, operands, i)
-                y[i] = pull(op, constants(op, <real> 0, fma), 0, g[i], x[i], fma, marks)
+                y[i] = pull(op, constants(op, <real> 0, True, fma), 0, g[i], x[i], fma, marks)
         elif which == 1:
             for i in range(start, stop):
                 op = element(op, operands, i)
-                y[i] = pull(op, constants(op, <real> 0, fma), 1, g[i], x[i], fma, marks)
+                y[i] = pull(op, constants(op, <real> 0, True, fma), 1, g[i], x[i], fma, marks)
         else:
             for i in range(start, stop):
                 op = element(op, operands, i)
-                y[i] = pull(op, constants(op, <real> 0, fma), 2, g[i], x[i], fma, marks)
+                y[i] = pull(op, constants(op, <real> 0, True, fma), 2, g[i], x[i], fma, marks)
+    elif which == VALUE and c.t != c.t:    # one number of an array
+        for i in range(start, stop):
+            y[i] = value(op, c, x[i], True, fma, marks)
     elif which == VALUE:
         for i in range(start, stop):
-            y[i] = value(op, c, x[i], fma, marks)
+            y[i] = value(op, c, x[i], False, fma, marks)
     elif heavy(op, <real> 0, doubt == NULL):
         for i in range(start, stop):
             y[i] = pull(op, c, which, g[i], x[i], fma, marks)
@@ -135,32 +139,62 @@ cdef inline void run(
 
 cdef enum:
     STRETCH = 1024    # elements that are computed again if one is in doubt, of which there are few in a million
+    LANES = 16        # of the longest vector of floats, and of two of doubles
 
 cdef inline void evaluate(
     loop_t odd_loop, const Op *op, bint arrays, int which, const real **operands, real *y, Py_ssize_t n, bint fma,
 ) noexcept nogil:
-    """The loop, stretch by stretch. The first is as much shorter as puts the others at multiples of a cache line."""
-    cdef Constants c = constants(op[0], <real> 0, fma)
-    cdef Py_ssize_t start = 0, stop = STRETCH - <Py_ssize_t> ((<size_t> y % 64) // sizeof(real))
+    """The loop, stretch by stretch, in whole vectors: the last ones may do elements again, and a few get company.
+
+    A first vector is done apart from the others if that puts their output at multiples of a cache line.
+    """
+    cdef int parameters = sizeof(Op) // sizeof(double), used = 2 + (parameters if arrays else 0), j
+    cdef real few[MAX_OPERANDS][LANES]
+    cdef const real *company[MAX_OPERANDS]
+    cdef const real **here = operands
+    cdef real *target = y
+    cdef Constants c
+    cdef Py_ssize_t m = n, start = 0, lead = 0, stop, i
     cdef uint32_t doubt = 0
-    while start < n:
-        stop = min(stop, n)
-        if real is double:
-            run(op[0], c, arrays, which, operands, <doubles_out> y, start, stop, fma, &doubt)
+    cdef bint again = False
+    if not arrays:
+        c = constants(op[0], <real> 0, False, fma)
+        again = fma and real is float and which == VALUE and hopeless(op[0], c)
+    if n < LANES:
+        for j in range(used):
+            company[j] = few[1 + j]
+            for i in range(LANES if operands[j] != NULL else 0):    # without g
+                few[1 + j][i] = operands[j][min(i, n - 1)]
+        here = company
+        target = few[0]
+        m = LANES
+    elif n > STRETCH:
+        lead = (64 - <Py_ssize_t> (<size_t> y % 64)) % 64 // <Py_ssize_t> sizeof(real)
+    while start < m:
+        if lead:
+            stop = LANES
         else:
-            run(op[0], c, arrays, which, operands, <floats_out> y, start, stop, fma, &doubt)
-            if doubt:
-                settle_doubt(odd_loop, <const double *> op, arrays, which, operands, y, start, stop,
-                             sizeof(Op) // sizeof(double))
-        start = stop
-        stop += STRETCH
+            start = min(start, m - LANES)
+            stop = m if rounds_once(op[0]) else min(m, start + STRETCH)
+            stop -= (stop - start) % LANES
+        if real is double:
+            run(op[0], c, arrays, which, here, <doubles_out> target, start, stop, fma, &doubt)
+        else:
+            if not again:
+                run(op[0], c, arrays, which, here, <floats_out> target, start, stop, fma, &doubt)
+            if doubt or again:
+                settle_doubt(odd_loop, <const double *> op, arrays, which, here, target, start, stop, parameters)
+        start = lead if lead else stop
+        lead = 0
+    for i in range(n if n < LANES else 0):
+        y[i] = few[0][i]
 
 
 cdef inline void evaluate_odd(
     const Op *op, bint arrays, int which, const double **operands, double *y, Py_ssize_t n, bint fma,
 ) noexcept nogil:
     """The loop with low parts, rounded to odd."""
-    run(op[0], constants(op[0], <double> 0, fma), arrays, which, operands, <doubles_out> y, 0, n, fma, NULL)
+    run(op[0], constants(op[0], <double> 0, False, fma), arrays, which, operands, <doubles_out> y, 0, n, fma, NULL)
 
 
 cdef v2_void odd_loop_v2(
@@ -535,12 +569,23 @@ cdef void look_up_pull(
 # ---------------------------------------------------------------------------------------------------------------------
 # Tiles of any other layout
 
-cdef inline void run_plan(const Plan *plan, const char **operands, char *out, Py_ssize_t n) noexcept nogil:
+cdef inline void run_plan(
+    const Plan *plan, const double *scalars, const char **operands, char *out, Py_ssize_t n,
+) noexcept nogil:
     """The loop over one tile."""
+    cdef bint arrays = plan.arrays and not plan.numbers
     if plan.polar == NULL:
-        plan.loop(plan.scalars, plan.arrays, plan.which, operands, out, n)
+        plan.loop(scalars, arrays, plan.which, operands, out, n)
     else:
-        plan.polar(plan.loop, plan.scalars, plan.arrays, plan.which, operands, out, n)
+        plan.polar(plan.loop, scalars, arrays, plan.which, operands, out, n)
+
+
+cdef inline double number(const char *cell, int kind) noexcept nogil:
+    if kind == FLOAT:
+        return (<const float *> cell)[0]
+    if kind == DOUBLE:
+        return (<const double *> cell)[0]
+    return widen((<const uint16_t *> cell)[0], kind)
 
 
 cdef void tiles(const Plan *plan, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
@@ -551,12 +596,16 @@ cdef void tiles(const Plan *plan, Py_ssize_t first, Py_ssize_t last) noexcept no
     cdef Py_ssize_t held_rows[MAX_OPERANDS]
     cdef Py_ssize_t held_columns[MAX_OPERANDS]
     cdef const char *operands[MAX_OPERANDS]
+    cdef double numbers[MAX_PARAMETERS]
+    cdef const double *scalars = plan.scalars
     cdef char *here[MAX_OPERANDS]
     cdef bint direct, widened
     cdef Py_ssize_t itemsize
     cdef int d = plan.dimensions, j, axis
     cdef Py_ssize_t r = plan.shape[d - 2], c = plan.shape[d - 1], rows, columns, tile, index, rest, row, column
     cdef char *source
+    if plan.numbers:
+        scalars = &numbers[0]
     for j in range(MAX_OPERANDS):
         held[j] = operands[j] = NULL
     for tile in range(first, last):
@@ -576,7 +625,10 @@ cdef void tiles(const Plan *plan, Py_ssize_t first, Py_ssize_t last) noexcept no
             rest = rest // plan.shape[axis]
             for j in range(plan.operands):
                 here[j] += index * plan.operand[j].strides[axis]
-        for j in range(1, plan.operands):
+        if plan.numbers:
+            for j in range(PARAMETERS, plan.operands):
+                numbers[j - PARAMETERS] = number(here[j], plan.operand[j].kind)
+        for j in range(1, PARAMETERS if plan.numbers else plan.operands):
             row = plan.operand[j].strides[d - 2]
             column = plan.operand[j].strides[d - 1]
             itemsize = plan.operand[j].itemsize
@@ -604,19 +656,19 @@ cdef void tiles(const Plan *plan, Py_ssize_t first, Py_ssize_t last) noexcept no
         itemsize = plan.operand[0].itemsize
         direct = column == itemsize and (rows == 1 or row == columns * itemsize)
         if plan.operand[0].widened:
-            run_plan(plan, operands, <char *> buffers[0], rows * columns)
+            run_plan(plan, scalars, operands, <char *> buffers[0], rows * columns)
             source = here[0] if direct else <char *> narrow_buffer
             plan.narrow(<const char *> buffers[0], source, rows * columns, plan.operand[0].kind)
         else:
             source = here[0] if direct else <char *> buffers[0]
-            run_plan(plan, operands, source, rows * columns)
+            run_plan(plan, scalars, operands, source, rows * columns)
         if not direct:
             scatter(here[0], source, rows, columns, row, column, itemsize)
 
 
 cdef void tiled(const Plan *plan, int threads) noexcept nogil:
     cdef int t
-    for t in prange(threads, schedule="static", num_threads=threads, use_threads_if=threads > 1):
+    for t in prange(threads, schedule="static", num_threads=threads):
         tiles(plan, plan.tiles * t // threads, plan.tiles * (t + 1) // threads)
 
 
@@ -757,6 +809,7 @@ cdef class Kernel:
     cdef loop_t loops[3][KINDS]    # by level and type; for complex magnitudes on doubles
     cdef int wide[KINDS]           # the type that its loop computes in: for 16 bits float or double
     cdef bint analytic
+    cdef int long_row
     cdef dict tables
 
     def __call__(self, cnp.ndarray x, tuple params=(), out=None, int which=VALUE, g=None, bint brain=False):
@@ -845,30 +898,28 @@ cdef class Kernel:
     ):
         """Any layout: broadcast, check the output, and part what overlaps it."""
         x = behaved(x)
-        cdef list operands = [x, None if g is None else behaved(g)]
+        cdef list operands = [x, None if g is None else behaved(g), *params]
         cdef Shape shape
         cdef cnp.ndarray y, a
         cdef bint copied
         cdef int k
-        real_dtype = x.dtype if kind < COMPLEX64 else x.real.dtype
-        dtype = x.dtype if g is None or which <= 0 else real_dtype
-        if arrays:
-            for p in params:
-                if type(p) is not float:
-                    p = behaved(p if p.dtype == real_dtype else p.astype(real_dtype))
-                operands.append(p)
-        else:
-            operands.extend(params)
+        dtype = real_dtype = x.dtype
+        if kind >= COMPLEX64:
+            real_dtype = x.real.dtype
+            dtype = x.dtype if g is None or which <= 0 else real_dtype
         shape.dimensions = 0
-        given = [p for p in operands if isinstance(p, cnp.ndarray)]
-        for p in given:
-            if not broadcast(&shape, p):
-                np.broadcast_shapes(*map(np.shape, given))    # raises the error
-        x = operands[0]
+        for k in range(len(operands)):
+            if isinstance(operands[k], cnp.ndarray):
+                a = operands[k]
+                if k >= 2:
+                    operands[k] = a = behaved(a if a.dtype is real_dtype else a.astype(real_dtype, copy=False))
+                if not broadcast(&shape, a):
+                    np.broadcast_shapes(*map(np.shape, operands[:k + 1]))    # raises the error
         if out is not None:
-            if not has_shape(out, &shape) or out.dtype != dtype or not cnp.PyArray_ISWRITEABLE(out):
+            if (not has_shape(out, &shape) or not cnp.PyArray_ISWRITEABLE(out)
+                    or out.dtype is not dtype and out.dtype != dtype):
                 check_out(np.shape(out), out.dtype.newbyteorder("="), tuple_of(&shape), dtype, out.flags.writeable)
-            copied = not cnp.PyArray_ISBEHAVED(out) or 0 in (<object> out).strides and cnp.PyArray_SIZE(out) > 1
+            copied = not cnp.PyArray_ISBEHAVED(out) or repeats(out)
             y = np.empty(tuple_of(&shape), dtype) if copied else out
             for k in range(0 if copied else len(operands)):
                 if isinstance(operands[k], cnp.ndarray):
@@ -876,7 +927,7 @@ cdef class Kernel:
                     if share_memory(a, y) and not (same_layout(a, y) and cnp.PyArray_DATA(a) == cnp.PyArray_DATA(y)):
                         operands[k] = a.copy()
             x = operands[0]
-        elif has_shape(x, &shape) and x.dtype == dtype:
+        elif has_shape(x, &shape) and x.dtype is dtype:
             y = PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
         else:
             y = np.empty(tuple_of(&shape), dtype)
@@ -905,6 +956,7 @@ cdef class Kernel:
         plan.scalars = scalars
         plan.arrays = arrays
         plan.which = which
+        plan.long_row = self.long_row
         plan.polar = NULL
         if kind >= COMPLEX64 and not self.analytic:
             plan.polar = POLAR64[LEVEL] if kind == COMPLEX64 else POLAR128[LEVEL]
@@ -914,7 +966,7 @@ cdef class Kernel:
         plan.dimensions = cnp.PyArray_NDIM(y)
         for axis in range(plan.dimensions):
             plan.shape[axis] = cnp.PyArray_DIM(y, axis)
-        if g is None and kind < COMPLEX64:
+        if g is None and kind < COMPLEX64 and which != VALUE:
             g = 1.0
         for a in (y, x, g) + (params if arrays else ()):
             if a is None:
@@ -926,8 +978,14 @@ cdef class Kernel:
                 add_operand(&plan, a, cnp.PyArray_BYTES(a), kind_of(a, kind == BRAIN))
         lay_out(&plan)
         cdef int threads = <int> min(<Py_ssize_t> threads_for(cnp.PyArray_SIZE(y)), plan.tiles)
+        if plan.tiles == 1:
+            tiles(&plan, 0, 1)
+            return 0
         with nogil:
-            tiled(&plan, threads)
+            if threads == 1:
+                tiles(&plan, 0, plan.tiles)
+            else:
+                tiled(&plan, threads)
         return 0
 
     cdef table(self, int which, int kind, tuple params, const double *scalars, Py_ssize_t n, bint wide):
@@ -1052,6 +1110,15 @@ cdef bint same_layout(cnp.ndarray a, cnp.ndarray b) noexcept:
     return True
 
 
+cdef bint repeats(cnp.ndarray a) noexcept:
+    """Whether elements of an array are one number in memory, for what its strides say."""
+    cdef int axis
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_STRIDE(a, axis) == 0 and cnp.PyArray_SIZE(a) > 1:
+            return True
+    return False
+
+
 cdef bint share_memory(cnp.ndarray a, cnp.ndarray b) noexcept:
     """Whether the memory from the first to the last element of one array meets that of another."""
     cdef Extent first = extent(a), second = extent(b)
@@ -1122,6 +1189,7 @@ cdef Kernel kernel(Op op):
     cdef Kernel self = Kernel.__new__(Kernel)
     cdef int level
     self.tables = {}
+    self.long_row = long_row(op)
     self.loops[0][FLOAT] = <loop_t> <void *> loop_v2[Op, float]
     self.loops[0][DOUBLE] = <loop_t> <void *> loop_v2[Op, double]
     self.loops[0][HALF] = <loop_t> <void *> odd_loop_v2[Op]

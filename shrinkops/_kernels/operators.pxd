@@ -20,6 +20,7 @@ from .analytic cimport plane_tanhshrink, plane_tanhshrink_derivative
 from .arithmetic cimport (
     INFINITY, NAN, absolute, copy_sign, knot_of, maximum, minimum, nonnegative, real, uint32_t, unless_nan,
 )
+from .floats cimport Singles
 from .nonconvex cimport (
     Power, cauchy_derivative, cauchy_knot, cauchy_value, log_derivative, log_knot, log_value, lp_derivative, lp_knot,
     lp_value,
@@ -27,9 +28,10 @@ from .nonconvex cimport (
 from .pairs cimport NOISE, below, pair, plus, product, settle, total
 from .smooth cimport sigmoid_derivative, sigmoid_value, tanhshrink, tanhshrink_derivative
 from .thresholds cimport (
-    bent_ramp, doubtful_from, firm_derivative, firm_slope, garrote_beyond, garrote_derivative, garrote_inverse,
-    huber_value, hyperbolic_beyond, hyperbolic_derivative, inverse_of, knot_times, noise_of, normal_from, ramp,
-    ramp_derivative, scad_derivative, steepening, unit_of,
+    bent_ramp, doubtful_from, firm_derivative, firm_slope, garrote_beyond, garrote_derivative, huber_value,
+    hyperbolic_beyond, hyperbolic_derivative, inverse_of, knot_times, noise_of, ramp, ramp_derivative, scad_derivative,
+    singles_of_each_huber, singles_of_each_scad, singles_of_elasticnet, singles_of_firm, singles_of_garrote,
+    singles_of_huber, singles_of_mcp, singles_of_ramp, singles_of_scad, steepening, unit_of,
 )
 
 
@@ -122,57 +124,65 @@ cdef struct Constants:
     double knot        # the second knot, or the place of a jump
     double vanishing   # up to where the value is 0, if not of itself
     double doubtful    # beyond it results may be in doubt
-    double normal      # before it floats are in doubt as pairs of floats
     double noise       # see settle()
+    Singles singles
 
 
-cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
-    """x tells the type by its own, and nothing else."""
+cdef inline Constants constants(Op op, real x, bint each, bint fma) noexcept nogil:
+    """x tells the type by its own, and nothing else; each: whether they are others for each element.
+
+    What is not used of them is not computed.
+    """
     cdef Constants c
     cdef Power power
-    c.t = c.h = c.knot = c.vanishing = c.doubtful = c.normal = 0
+    c.t = c.h = c.knot = c.vanishing = c.doubtful = 0
     c.slope = c.excess = c.loss = c.at_knot = (0.0, 0.0)
     c.noise = NOISE
     c.unit = 1
+    c.singles = Singles((0, 0), (0, 0), 0, 0, 0)
     if Op is Tanhshrink:
         pass
     elif Op is Firmshrink:
         c.h = op.high
-        c.t = nonnegative(op.low) if op.low <= op.high else <double> NAN
+        c.t = nonnegative(<real> op.low) if <real> op.low <= <real> op.high else <real> NAN
         c.slope = firm_slope(op.low, op.high, fma)
         c.knot = op.high
         c.doubtful = doubtful_from(c.t, c.slope, (op.high <= 16 * op.low) | (op.low == 0))
         c.noise = noise_of(c.slope[0], 1)
-        c.normal = normal_from(c.t, c.slope[0])
+        c.singles = singles_of_firm(<float> op.low, <float> op.high) if each else \
+            singles_of_ramp(c.t, c.slope, c.doubtful)
     elif Op is Scadshrink:
         c.h = op.a
-        c.t = nonnegative(op.lambd) if op.a > 2 else <double> NAN
+        c.t = nonnegative(<real> op.lambd) if <real> op.a > 2 else <real> NAN
         c.slope = inverse_of(total(op.a, -2, True), fma)
         c.knot = knot_times(op.lambd, op.a, fma)
         c.doubtful = doubtful_from(2 * c.t, c.slope, False) if (op.a <= 16) | (c.slope[0] == 0) else 2 * c.t
         c.noise = 0 if c.slope[0] < 1e-12 else NOISE
-        c.normal = normal_from(c.t, c.slope[0])
+        c.singles = singles_of_each_scad(<float> op.lambd, <float> op.a) if each else \
+            singles_of_scad(c.t, c.slope, c.doubtful, fma)
     elif Op is Mcpshrink:
         c.h = op.gamma
-        c.t = nonnegative(op.lambd) if op.gamma > 1 else <double> NAN
+        c.t = nonnegative(<real> op.lambd) if <real> op.gamma > 1 else <real> NAN
         c.excess = inverse_of(total(op.gamma, -1, True), fma)
         c.slope = plus((1.0, 0.0), c.excess, True)
         c.knot = knot_times(op.lambd, op.gamma, fma)
         c.doubtful = doubtful_from(c.t, c.slope, op.gamma <= 16)
         c.noise = noise_of(c.slope[0], 1)
-        c.normal = normal_from(c.t, c.slope[0])
+        c.singles = singles_of_mcp(<float> op.lambd, <float> op.gamma) if each else \
+            singles_of_ramp(c.t, c.slope, c.doubtful)
     elif Op is Elasticnetshrink:
-        c.h = nonnegative(op.l2)
-        c.t = nonnegative(op.l1) if c.h == c.h else <double> NAN
+        c.h = nonnegative(<real> op.l2)
+        c.t = nonnegative(<real> op.l1) if c.h == c.h else <double> NAN
         c.unit = unit_of(op.l2)
         c.slope = inverse_of(total(c.unit, op.l2 * c.unit, True), fma)
         c.doubtful = doubtful_from(c.t, c.slope, False)
         c.noise = noise_of(c.slope[0], 1)
-        c.normal = normal_from(c.t, c.slope[0]) if c.unit == 1 else <double> INFINITY
         c.vanishing = c.t if op.l2 < INFINITY else <double> INFINITY
+        c.singles = singles_of_elasticnet(<float> op.l1, <float> op.l2) if each else \
+            singles_of_ramp(c.t, c.slope, c.doubtful)
     elif Op is Hubershrink:
-        c.h = nonnegative(op.delta)
-        c.t = nonnegative(op.lambd) if c.h == c.h else <double> NAN
+        c.h = nonnegative(<real> op.delta)
+        c.t = nonnegative(<real> op.lambd) if c.h == c.h else <double> NAN
         c.unit = unit_of(op.lambd)
         c.slope = inverse_of(total(c.unit, op.lambd * c.unit, True), fma)
         c.loss = product(op.lambd, op.delta, True, fma)
@@ -182,9 +192,9 @@ cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
             c.loss = (0.0, 0.0)
         c.knot = below(plus((op.delta, 0.0), c.loss, True)) if op.delta + c.loss[0] < INFINITY else <double> INFINITY
         c.doubtful = doubtful_from(0, c.slope, False)
-        c.vanishing = 0 if c.slope[0] > 0 else <double> INFINITY
-        c.normal = normal_from(op.delta, c.slope[0] if c.slope[0] > 0.015625 else <double> -1)
-        c.normal = maximum(c.normal, <double> 8.673617379884035e-19)    # 2^-60
+        c.vanishing = 0 if (<real> op.lambd < INFINITY) | (<real> op.delta == 0) else <real> INFINITY
+        c.singles = singles_of_each_huber(<float> op.lambd, <float> op.delta) if each else \
+            singles_of_huber(op.delta, c.slope, c.loss, c.doubtful)
     elif Op is Lpshrink:
         c.h = op.p
         c.t = nonnegative(op.lambd) if (op.p > 0) & (op.p < 1) else <double> NAN
@@ -204,20 +214,26 @@ cdef inline Constants constants(Op op, real x, bint fma) noexcept nogil:
         c.t = nonnegative(op.lambd) if c.h == c.h else <double> NAN
         c.knot = c.t if c.h == INFINITY else <double> -1
     elif Op is Garroteshrink:
-        c.t = nonnegative(op.lambd)
-        c.slope = (garrote_inverse(op.lambd), 0.0)
+        c.t = nonnegative(<real> op.lambd)
+        c.singles = singles_of_garrote(<float> op.lambd)
     elif Op is Shrink:
-        c.h = nonnegative(op.bias)
-        c.t = nonnegative(op.lambd) if op.bias <= op.lambd else <double> NAN
-        c.t = c.t if c.h == c.h else <double> NAN
+        c.h = nonnegative(<real> op.bias)
+        c.t = nonnegative(<real> op.lambd) if <real> op.bias <= <real> op.lambd else <real> NAN
+        c.t = <real> c.t if <real> c.h == <real> c.h else <real> NAN
     elif Op is Threshold:
         c.h = op.value
-        c.t = op.threshold if c.h == c.h else <double> NAN
+        c.t = <real> op.threshold if <real> op.value == <real> op.value else <real> NAN
     else:
-        c.t = nonnegative(op.lambd)
+        c.t = nonnegative(<real> op.lambd)
     if Op is not Elasticnetshrink and Op is not Hubershrink:
         c.vanishing = c.t
     return c
+
+
+cdef inline bint hopeless(Op op, Constants c) noexcept nogil:
+    """Whether floats are of no use with these parameters: all values are computed as where one is in doubt."""
+    cdef bint checked = Op is Elasticnetshrink or Op is Hubershrink    # at each element
+    return c.singles.normal > (<float> 1 if checked else <float> 0)
 
 
 cdef inline bint heavy(Op op, real x, bint odd) noexcept nogil:
@@ -225,6 +241,11 @@ cdef inline bint heavy(Op op, real x, bint odd) noexcept nogil:
     if real is float:
         return False
     return Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink or Op is Sigmoidshrink and odd
+
+
+cdef inline int long_row(Op op) noexcept nogil:
+    """From how many elements on that share their parameters it pays to take these as numbers."""
+    return 16 if Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink else 256
 
 
 cdef inline bint rounds_once(Op op) noexcept nogil:
@@ -236,8 +257,16 @@ cdef inline bint rounds_once(Op op) noexcept nogil:
     return Op is Softshrink or Op is Hardshrink or Op is Shrink or Op is Threshold or Op is Nonnegshrink
 
 
-cdef inline real value(Op op, Constants c, real x, bint fma, uint32_t *doubt) noexcept nogil:
+cdef inline real with_nan(real y, real t, bint each) noexcept nogil:
+    """NaN where a threshold is. That which is the same for all elements is looked at before the loop."""
+    if each:
+        return y if t == t else t
+    return y
+
+
+cdef inline real value(Op op, Constants c, real x, bint each, bint fma, uint32_t *doubt) noexcept nogil:
     cdef real a = absolute(x), t = <real> c.t, h = <real> c.h, y
+    cdef bint everywhere
     if Op is Tanhshrink:
         return tanhshrink(x, fma, doubt)
     elif Op is Softshrink:
@@ -248,22 +277,21 @@ cdef inline real value(Op op, Constants c, real x, bint fma, uint32_t *doubt) no
         return copy_sign(<real> 0 if a <= t else y, x)
     elif Op is Shrink:
         y = a - h
-        return copy_sign(<real> 0 if a <= t else (y if t == t else t), x)
+        return copy_sign(<real> 0 if a <= t else with_nan(y, t, each), x)
     elif Op is Threshold:
-        return (h if x <= t else x) if t == t else t
+        return with_nan(h if x <= t else x, t, each)
     elif Op is Nonnegshrink:
         y = x - t
         return <real> 0 if x <= t else y
     elif Op is Hubershrink:
-        y = huber_value(a, c.slope, c.unit, c.loss, c.knot, c.doubtful, c.normal, fma, doubt)
-        y = y if a < <real> INFINITY else a
+        y = minimum(huber_value(a, c.slope, c.unit, c.loss, c.knot, c.doubtful, c.singles, fma, doubt), a)
         y = <real> 0 if a <= <real> c.vanishing else y
-        return copy_sign(y if t == t else t, x)
+        return copy_sign(with_nan(y, t, each), x)
     elif Op is Sigmoidshrink:
         y = sigmoid_value(a, c.t, c.h, fma, doubt)
         y = y if a < <real> INFINITY else a
         y = y if h < <real> INFINITY else (<real> 0 if a <= c.knot else a)    # tau = inf is a step
-        return copy_sign(y if t == t else t, x)
+        return copy_sign(with_nan(y, t, each), x)
     elif Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink:
         # Without a penalty, lambd = 0 or a parameter that is infinite, x as it is.
         if Op is Lpshrink:
@@ -279,20 +307,21 @@ cdef inline real value(Op op, Constants c, real x, bint fma, uint32_t *doubt) no
         y = y if t > 0 else a
         y = y if (t < <real> INFINITY) | (a == <real> INFINITY) else <real> 0
         y = y if a == a else a
-        return copy_sign(y if t == t else t, x)
+        return copy_sign(with_nan(y, t, each), x)
     else:
         # What is 0 up to the threshold, and x at infinity.
         if Op is Scadshrink:
-            y = bent_ramp(a, c.t, c.slope, c.doubtful, c.normal, c.noise, fma, doubt)
+            y = bent_ramp(a, c.t, c.slope, c.doubtful, c.noise, c.singles, each, fma, doubt)
         elif Op is Hyperbolicshrink:
             y = hyperbolic_beyond(a, c.t, fma, doubt)
         elif Op is Garroteshrink:
-            y = garrote_beyond(a, c.t, c.slope[0], fma, doubt)
+            y = garrote_beyond(a, c.t, c.singles, each, fma, doubt)
         else:    # Firmshrink, Mcpshrink, Elasticnetshrink
-            y = ramp(a, c.t, c.slope, c.unit, c.doubtful, c.normal, c.noise, fma, doubt)
+            everywhere = each or Op is Elasticnetshrink
+            y = ramp(a, c.t, c.slope, c.unit, c.doubtful, c.noise, c.singles, everywhere, fma, doubt)
         y = minimum(y, a)
         y = <real> 0 if a <= <real> c.vanishing else y
-        return copy_sign(y if t == t else t, x)
+        return copy_sign(with_nan(y, t, each), x)
 
 
 cdef inline real pull(Op op, Constants c, int k, real g, real x, bint fma, uint32_t *doubt) noexcept nogil:

@@ -2,10 +2,12 @@
 # that these take from the parameters.
 
 from .arithmetic cimport (
-    INFINITY, as_bits, as_double, c_fmaf, madd, maximum, minimum, near_midpoint, product_error, real, reciprocal,
-    residual, round_to_odd, sum_error, uint32_t, uint64_t,
+    INFINITY, as_bits, as_double, c_fmaf, differ, madd, maximum, minimum, near_midpoint, product_error, real,
+    reciprocal, residual, round_to_odd, sum_error, uint32_t, uint64_t,
 )
-from .floats cimport floats, gap, halves, product_of, rounded_sum, stretch_of, sum_of
+from .floats cimport (
+    Singles, floats, gap, greater_of, halves, margin_of, multiple_of, product_of, quotient_of, rounded_sum, sum_of,
+)
 from .pairs cimport (
     NOISE, chosen, negative, over, pair, plus, product, root, scaled, settle, summed, times, total, wants_low,
 )
@@ -75,33 +77,65 @@ cdef inline double doubtful_from(double knot, pair slope, bint few) noexcept nog
     return INFINITY if ((as_bits(slope[0]) & mask) == 0) & (slope[1] == 0) else knot
 
 
-cdef inline double normal_from(double knot, double slope) noexcept nogil:
+cdef inline float normal_from(real knot, real slope) noexcept nogil:
     """Where formulas of pairs of floats begin, whose low parts are normal from there on; inf: nowhere."""
-    cdef bint usable = (((slope > 9e-13) & (slope < 1.1e12)) | (slope == 0)) & (knot < 1e30)
-    cdef double first = 8.673617379884035e-19 if knot < 8.673617379884035e-19 else 0    # 2^-60
-    return first if usable else <double> INFINITY
+    cdef bint usable = (((slope > <real> 9e-13) & (slope < <real> 1.1e12)) | (slope == 0)) & (knot < <real> 1e30)
+    cdef real tiny = <real> 8.673617379884035e-19    # 2^-60
+    return (<float> tiny if knot < tiny else <float> 0) if usable else INFINITY
 
 
 # Firm, MCP, elastic net: a ramp
 
-cdef inline float ramp_in_floats(
-    float a, double knot, pair slope, double doubtful, double normal, uint32_t *doubt,
-) noexcept nogil:
-    cdef float t = <float> knot
+cdef inline Singles singles_of_ramp(double knot, pair slope, double doubtful) noexcept nogil:
     # With a slope of one part no midpoint is missed: the low part of the product is rounded once.
-    cdef floats y = product_of(gap(a, t), halves(slope[0], slope[1]))
-    doubt[0] |= <uint32_t> ((a < <float> normal) & (not a <= t))
-    return rounded_sum(y, stretch_of(doubtful < INFINITY), doubt)
+    return Singles(halves(slope[0], slope[1]), (0, 0), 0, margin_of(doubtful < INFINITY),
+                   normal_from(knot, slope[0]))
+
+
+cdef inline Singles singles_of_slope(float knot, floats slope, bint few) noexcept nogil:
+    """The same for a slope that is another one for each element."""
+    cdef bint exact = (slope[1] == 0) & (few | (slope[0] == 1))
+    return Singles(slope, (0, 0), 0, margin_of(not exact), normal_from(knot, slope[0]))
+
+
+cdef inline Singles singles_of_firm(float low, float high) noexcept nogil:
+    cdef Singles s
+    cdef floats slope = quotient_of(high, gap(high, low))
+    cdef bint soft = high == <float> INFINITY
+    slope = (<float> 1 if soft else slope[0], <float> 0 if soft else slope[1])
+    s = singles_of_slope(low, slope, (high <= <float> 16 * low) | (low == 0))
+    s.normal = INFINITY if high < <float> 8.673617379884035e-19 else s.normal    # 2^-60
+    return s
+
+
+cdef inline Singles singles_of_mcp(float knot, float gamma) noexcept nogil:
+    cdef floats slope = quotient_of(gamma, gap(gamma, 1))
+    cdef bint soft = gamma == <float> INFINITY
+    slope = (<float> 1 if soft else slope[0], <float> 0 if soft else slope[1])
+    return singles_of_slope(knot, slope, gamma <= 16)
+
+
+cdef inline Singles singles_of_elasticnet(float knot, float weight) noexcept nogil:
+    return singles_of_slope(knot, quotient_of(1, sum_of(1, weight)), True)
+
+
+cdef inline float ramp_in_floats(float a, float t, Singles s, bint everywhere, uint32_t *doubt) noexcept nogil:
+    if everywhere:
+        doubt[0] |= <uint32_t> ((a < s.normal) & (not a <= t))
+    return rounded_sum(product_of(gap(a, t), s.slope), s.margin, doubt)
 
 
 cdef inline real ramp(
-    real a, double knot, pair slope, double unit, double doubtful, double normal, double noise, bint fma,
-    uint32_t *doubt,
+    real a, double knot, pair slope, double unit, double doubtful, double noise, Singles singles, bint everywhere,
+    bint fma, uint32_t *doubt,
 ) noexcept nogil:
-    """(a - knot) slope, which may be more than a, with the slope in units of a power of two."""
+    """(a - knot) slope, which may be more than a, with the slope in units of a power of two.
+
+    everywhere: whether a may be too small for a low part.
+    """
     if real is float:
         if fma and doubt != NULL:
-            return ramp_in_floats(a, knot, slope, doubtful, normal, doubt)
+            return ramp_in_floats(a, <float> knot, singles, everywhere, doubt)
     cdef bint low = wants_low(a, doubt)
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0]
@@ -140,27 +174,50 @@ cdef inline double firm_derivative(
 
 # SCAD: a ramp whose slope begins at 2 lambd
 
-cdef inline float bent_ramp_in_floats(
-    float a, double knot, pair bend, double doubtful, double normal, uint32_t *doubt,
-) noexcept nogil:
-    cdef float t = <float> knot
-    cdef floats more = gap(a, <float> (2 * knot))
-    more = (more[0] if more[0] > 0 else <float> 0, more[1] if more[0] > 0 else <float> 0)
-    cdef floats y = sum_of(gap(a, t), product_of(more, halves(bend[0], bend[1])))
-    # A bend that is a power of two meets midpoints exactly, as far as the low parts add up without rounding; up to the
-    # bend all does.
-    cdef float inexact = <float> (doubtful if doubtful < INFINITY else 65536 * knot)
-    doubt[0] |= <uint32_t> ((a < <float> normal) & (not a <= t))
-    return rounded_sum(y, stretch_of(a > inexact), doubt)
+cdef inline Singles singles_of_scad(double knot, pair bend, double doubtful, bint fma) noexcept nogil:
+    """Of the line beyond the bend, a slope - offset."""
+    cdef pair slope = plus((1.0, 0.0), bend, True)
+    cdef pair offset = times((knot, 0.0), plus((1.0, 0.0), (2 * bend[0], 2 * bend[1]), True), True, fma)
+    # The inner line is exact; a bend that is a power of two meets midpoints exactly, and the low parts add up exactly.
+    return Singles(halves(slope[0], slope[1]), halves(offset[0], offset[1]), 0, margin_of(doubtful < INFINITY),
+                   normal_from_bend(knot, bend[0]))
+
+
+cdef inline Singles singles_of_each_scad(float knot, float a) noexcept nogil:
+    """The same where it is another one for each element."""
+    cdef floats bend = quotient_of(1, gap(a, 2)), slope, factor
+    cdef bint soft = a == <float> INFINITY, exact
+    bend = (<float> 0 if soft else bend[0], <float> 0 if soft else bend[1])
+    exact = (bend[1] == 0) & ((a <= 16) | soft)
+    slope, factor = sum_of(1, bend[0]), sum_of(1, bend[0] + bend[0])
+    slope = (slope[0], slope[1] + bend[1])
+    factor = (factor[0], factor[1] + (bend[1] + bend[1]))
+    return Singles(slope, multiple_of(knot, factor), 0, margin_of(not exact), normal_from_bend(knot, bend[0]))
+
+
+cdef inline float normal_from_bend(real knot, real bend) noexcept nogil:
+    """A bend that is too sharp cancels too much."""
+    cdef float normal = normal_from(knot, <real> 1)
+    return INFINITY if (bend > 7) | (normal > 0) & (knot > 0) else <float> 0
+
+
+cdef inline float bent_ramp_in_floats(float a, float t, Singles s, bint each, uint32_t *doubt) noexcept nogil:
+    """The greater of two lines."""
+    cdef float inner = a - t
+    cdef floats p = multiple_of(a, s.slope), y = gap(p[0], s.offset[0])
+    if each:
+        doubt[0] |= <uint32_t> ((a < s.normal) & (not a <= t))
+    return greater_of((y[0], (p[1] - s.offset[1]) + y[1]), s.margin, inner, doubt)
 
 
 cdef inline real bent_ramp(
-    real a, double knot, pair bend, double doubtful, double normal, double noise, bint fma, uint32_t *doubt,
+    real a, double knot, pair bend, double doubtful, double noise, Singles singles, bint each, bint fma,
+    uint32_t *doubt,
 ) noexcept nogil:
     """(a - knot) + max(a - 2 knot, 0) bend, which may be more than a: nothing cancels."""
     if real is float:
         if fma and doubt != NULL:
-            return bent_ramp_in_floats(a, knot, bend, doubtful, normal, doubt)
+            return bent_ramp_in_floats(a, <float> knot, singles, each, doubt)
     cdef bint low = wants_low(a, doubt)
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0], t = knot * scale[0]
@@ -186,26 +243,42 @@ cdef inline double scad_derivative(
 
 # Huber: the greater of two lines
 
-cdef inline float huber_in_floats(
-    float a, pair slope, pair loss, double knot, double doubtful, double normal, uint32_t *doubt,
-) noexcept nogil:
-    cdef floats less = halves(loss[0], loss[1]), end = halves(knot, 0)
-    cdef floats inner = product_of((a, <float> 0), halves(slope[0], slope[1])), outer = gap(a, less[0])
-    cdef bint near = not a - end[0] > end[1]    # a <= knot, of floats; of inf the low part is NaN
-    cdef float rest = outer[1] - less[1]
-    cdef floats y = (inner[0] if near else outer[0], inner[1] if near else rest)
-    cdef float stretch = stretch_of(doubtful < INFINITY), beyond = stretch_of(less[1] != 0)
-    doubt[0] |= <uint32_t> ((a < <float> normal) & (a > 0))
-    return rounded_sum(y, stretch if near else beyond, doubt)
+cdef inline Singles singles_of_huber(double delta, pair slope, pair loss, double doubtful) noexcept nogil:
+    cdef float normal = normal_from_huber(delta, slope[0])
+    return Singles(halves(slope[0], slope[1]), halves(loss[0], loss[1]), 0, margin_of(doubtful < INFINITY), normal)
+
+
+cdef inline Singles singles_of_each_huber(float lambd, float delta) noexcept nogil:
+    """The same where it is another one for each element."""
+    cdef bint plain = (lambd == 0) | (delta == 0)
+    cdef floats slope = quotient_of(1, sum_of(1, <float> 0 if plain else lambd))
+    cdef floats loss = multiple_of(lambd, (delta, 0))
+    loss = (<float> 0 if plain else loss[0], <float> 0 if plain else loss[1])
+    return Singles(slope, loss, 0, margin_of(True), normal_from_huber(delta, slope[0]))
+
+
+cdef inline float normal_from_huber(real delta, real slope) noexcept nogil:
+    cdef float normal = normal_from(delta if delta < INFINITY else <real> 0, slope)
+    return INFINITY if slope <= <real> 0.015625 else maximum(normal, <float> 8.673617379884035e-19)    # 2^-60
+
+
+cdef inline float huber_in_floats(float a, Singles s, uint32_t *doubt) noexcept nogil:
+    """The greater of two lines; of what an infinite loss leaves the low part is NaN."""
+    cdef floats outer = gap(a, s.offset[0])
+    cdef float inner = rounded_sum(multiple_of(a, s.slope), s.margin, doubt)
+    doubt[0] |= <uint32_t> ((a < s.normal) & (a > 0))
+    outer = (outer[0], outer[1] - s.offset[1])
+    return greater_of(outer, margin_of(s.offset[1] != 0), inner, doubt)
 
 
 cdef inline real huber_value(
-    real a, pair slope, double unit, pair loss, double knot, double doubtful, double normal, bint fma, uint32_t *doubt,
+    real a, pair slope, double unit, pair loss, double knot, double doubtful, Singles singles, bint fma,
+    uint32_t *doubt,
 ) noexcept nogil:
     """Up to the knot a slope, in units of a power of two, and a - loss beyond it."""
     if real is float:
         if fma and doubt != NULL:
-            return huber_in_floats(a, slope, loss, knot, doubtful, normal, doubt)
+            return huber_in_floats(a, singles, doubt)
     cdef bint low = wants_low(a, doubt), near = <double> a <= knot
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0], lost = loss[0] * scale[0]
@@ -242,28 +315,32 @@ cdef inline double hyperbolic_derivative(int k, real a, double lambd, bint fma, 
 
 # Garrote
 
-cdef inline double garrote_inverse(double lambd) noexcept nogil:
-    """1 / lambd, for the low part of lambd / a; 0 where pairs of floats are of no use, or lambd is 0."""
-    return 1 / lambd if (lambd > 8.673617379884035e-19) & (lambd < 1.152921504606847e+18) else 0    # 2^-60, 2^60
+cdef inline Singles singles_of_garrote(float lambd) noexcept nogil:
+    cdef floats square = multiple_of(lambd, (lambd, 0))
+    cdef bint usable = (lambd > <float> 1.8e-12) & (lambd < <float> 4e18) | (lambd == 0)
+    cdef float inverse = <float> 1 / square[0] if lambd > 0 else <float> 0
+    return Singles((0, 0), square, inverse, <float> 5.684341886080802e-14, 0 if usable else INFINITY)    # 2^-44
 
 
-cdef inline float garrote_in_floats(float a, float t, float inverse_t, uint32_t *doubt) noexcept nogil:
-    """d + d r, d = a - t, r = t / a, which is at most 1."""
-    cdef floats d = gap(a, t)
-    cdef float r = t / a
-    cdef float low = c_fmaf(-r, a, t) * (r * inverse_t)    # of r
-    cdef float p = d[0] * r
-    low = c_fmaf(d[0], low, c_fmaf(d[1], r, d[1])) + c_fmaf(d[0], r, -p)
-    cdef float y = d[0] + p
-    doubt[0] |= <uint32_t> ((not a <= t) & (inverse_t == 0) & (t > 0))
-    return rounded_sum((y, ((d[0] - y) + p) + low), stretch_of(True), doubt)
+cdef inline float garrote_in_floats(float a, float t, Singles s, bint each, uint32_t *doubt) noexcept nogil:
+    """a - q, q = t^2 / a. Near the threshold that cancels, and is in doubt the sooner: it errs by less than 2^-44 a."""
+    cdef float q = s.offset[0] / a
+    cdef float low = (c_fmaf(-q, a, s.offset[0]) + s.offset[1]) * (q * s.inverse)    # of q
+    cdef floats y = gap(a, q)
+    cdef float longer = y[0] + c_fmaf(a, s.margin, y[1] - low), shorter = y[0] + c_fmaf(-a, s.margin, y[1] - low)
+    doubt[0] |= <uint32_t> (differ(longer, shorter) & (not a <= t))
+    if each:
+        doubt[0] |= <uint32_t> ((a < s.normal) & (not a <= t))
+    return longer
 
 
-cdef inline real garrote_beyond(real a, double lambd, double inverse_lambd, bint fma, uint32_t *doubt) noexcept nogil:
+cdef inline real garrote_beyond(
+    real a, double lambd, Singles singles, bint each, bint fma, uint32_t *doubt,
+) noexcept nogil:
     """a - lambd^2 / a, where nothing cancels and nothing overflows."""
     if real is float:
         if fma and doubt != NULL:
-            return garrote_in_floats(a, <float> lambd, <float> inverse_lambd, doubt)
+            return garrote_in_floats(a, <float> lambd, singles, each, doubt)
     cdef double x = a, t = lambd, d, q, n, xx, tt, y, inverse, rest
     cdef pair scale
     if real is double:
