@@ -75,12 +75,17 @@ class Function:
         cls = type(x)
         # What most calls are like is seen here, where that costs least.
         plain = not named and len(params) == self.count
+        numbers = True
         for p in params:
-            if type(p) is not float or not p >= 0:
+            if type(p) is float:
+                plain = plain and p >= 0
+            elif type(p) is np.ndarray:
+                numbers = False
+            else:
                 plain = False
         if plain:
             for holds in self.further:
-                plain = plain and holds(*params)
+                plain = plain and numbers and holds(*params)
         if not plain:
             cls, params = self.operator.checked(x, params, named)
         return (self.implementations.get(cls) or self.implementation(cls, x))(x, params, out)
@@ -259,16 +264,22 @@ class Operator(Function):
         """Convert and check scalar parameters; an array among them decides where x is NumPy's or a number."""
         cls, converted = type(x), []
         for name, p in zip(self.parameters, params, strict=True):
-            if not _backends.is_array(p):
-                p = check_scalar(self.__name__, name, p)
-            else:
+            if type(p) is float or type(p) is np.ndarray:
+                pass
+            elif _backends.is_array(p):
                 cls = self._joined(cls, x, name, p)
+            else:
+                p = check_scalar(self.__name__, name, p)
             converted.append(p)
         for requirement in self.requirements:
-            about = requirement.among(tuple(converted))
-            if all(type(p) is float for p in about) and not requirement.holds(*about):
-                names = [self.parameters[k] for k in requirement.positions]
-                raise refused_requirement(self.__name__, requirement.text, dict(zip(names, about, strict=True)))
+            about = [converted[k] for k in requirement.positions]
+            for p in about:
+                if type(p) is not float:
+                    break
+            else:
+                if not requirement.holds(*about):
+                    names = [self.parameters[k] for k in requirement.positions]
+                    raise refused_requirement(self.__name__, requirement.text, dict(zip(names, about, strict=True)))
         return cls, tuple(converted)
 
     def _joined(self, cls: type, x: Any, argument: str, value: Any) -> type:
