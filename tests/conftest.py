@@ -664,8 +664,12 @@ CHOSEN = chosen()
 # Operators
 
 
-# Whose last bits in float64 depend on fused multiply-adds: those of operators that take exp and log.
-OWN_BITS = ("tanhshrink", "lpshrink", "logshrink", "cauchyshrink", "sigmoidshrink")
+# Whose last bits in float64 may depend on fused multiply-adds, as is documented: of what takes exp and log, and of what
+# multiplies and divides.
+OWN_BITS = (
+    *("tanhshrink", "lpshrink", "logshrink", "cauchyshrink", "sigmoidshrink"),
+    *("firmshrink", "garroteshrink", "scadshrink", "mcpshrink", "elasticnetshrink", "hubershrink"),
+)
 # So many operators, the first ones, stand for all where compiling takes long.
 REPRESENTATIVES = 5
 SLOW_TO_COMPILE = ("lpshrink", "logshrink", "cauchyshrink")  # by XLA: seconds for every shape

@@ -10,8 +10,8 @@ b) dense() runs it over contiguous arrays, blocks shared among threads by prange
 c) run_polar() runs the loop over the magnitudes of complex numbers. What is analytic has a loop of its own.
 d) A Kernel holds the loops of one operator. KERNELS has one for each.
 
-Results are the same bits whatever the layout, position, block, thread count and level (float64 tanhshrink at the
-baseline level, which has no fused multiply-add, excepted), because every element goes through the same scalar formula.
+Results are the same bits whatever the layout, position, block, thread count and level (float64 at the baseline level,
+which has no fused multiply-add, excepted), because every element goes through the same scalar formula.
 """
 
 cimport numpy as cnp
@@ -790,7 +790,7 @@ def config():
 # ---------------------------------------------------------------------------------------------------------------------
 # Kernels
 
-# From this many elements on a 16-bit operator with scalar parameters builds its table of all 65,536 results.
+# After this many elements a 16-bit operator with scalar parameters builds its table of all 65,536 results.
 cdef enum:
     TABLE = 131072
     TABLES_KEPT = 64
@@ -989,18 +989,22 @@ cdef class Kernel:
         return 0
 
     cdef table(self, int which, int kind, tuple params, const double *scalars, Py_ssize_t n, bint wide):
-        """All 65,536 results of a 16-bit operator, if they are there or n makes them worth while; wide: as doubles."""
+        """All 65,536 results of a 16-bit operator, once they are worth while, else None; wide: as doubles."""
         key = (which, kind, params, wide)
-        table = self.tables.get(key)
-        if table is None and n >= TABLE:
+        table = self.tables.get(key, 0)
+        if type(table) is int:
+            if len(self.tables) >= TABLES_KEPT:
+                self.tables.clear()
+            self.tables[key] = table = table + n    # elements so far
+            if table < TABLE:
+                return None
             bits = np.arange(65536, dtype=np.uint16)
             if wide:
                 table = self.slopes(bits, which, kind, scalars)
             else:
-                x = bits if kind == BRAIN else bits.view(np.float16)
-                table = self(x, params, which=which, brain=kind == BRAIN).view(np.uint16)
-            if len(self.tables) >= TABLES_KEPT:
-                self.tables.clear()
+                table = np.empty(65536, np.uint16)
+                x, y = (bits, table) if kind == BRAIN else (bits.view(np.float16), table.view(np.float16))
+                self.planned(x, params, y, which, None, kind, scalars, False)
             self.tables[key] = table
         return table
 

@@ -28,7 +28,8 @@ from .nonconvex cimport (
 from .pairs cimport NOISE, below, pair, plus, product, settle, total
 from .smooth cimport sigmoid_derivative, sigmoid_value, tanhshrink, tanhshrink_derivative
 from .thresholds cimport (
-    bent_ramp, doubtful_from, firm_derivative, firm_slope, garrote_beyond, garrote_derivative, huber_value,
+    bent_ramp, doubtful_from, firm_derivative, firm_slope, garrote_beyond, garrote_derivative, garrote_inverse,
+    huber_value,
     hyperbolic_beyond, hyperbolic_derivative, inverse_of, knot_times, noise_of, ramp, ramp_derivative, scad_derivative,
     singles_of_each_huber, singles_of_each_scad, singles_of_elasticnet, singles_of_firm, singles_of_garrote,
     singles_of_huber, singles_of_mcp, singles_of_ramp, singles_of_scad, steepening, unit_of,
@@ -215,6 +216,7 @@ cdef inline Constants constants(Op op, real x, bint each, bint fma) noexcept nog
         c.knot = c.t if c.h == INFINITY else <double> -1
     elif Op is Garroteshrink:
         c.t = nonnegative(<real> op.lambd)
+        c.slope = (garrote_inverse(op.lambd), 0.0)
         c.singles = singles_of_garrote(<float> op.lambd)
     elif Op is Shrink:
         c.h = nonnegative(<real> op.bias)
@@ -315,7 +317,7 @@ cdef inline real value(Op op, Constants c, real x, bint each, bint fma, uint32_t
         elif Op is Hyperbolicshrink:
             y = hyperbolic_beyond(a, c.t, fma, doubt)
         elif Op is Garroteshrink:
-            y = garrote_beyond(a, c.t, c.singles, each, fma, doubt)
+            y = garrote_beyond(a, c.t, c.slope[0], c.singles, each, fma, doubt)
         else:    # Firmshrink, Mcpshrink, Elasticnetshrink
             everywhere = each or Op is Elasticnetshrink
             y = ramp(a, c.t, c.slope, c.unit, c.doubtful, c.noise, c.singles, everywhere, fma, doubt)

@@ -5,7 +5,7 @@
 # without low parts, float64 results and whatever is still in doubt with them (settle).
 
 from .arithmetic cimport (
-    INFINITY, as_bits, as_double, c_sqrt, product_error, real, residual, round_to_odd, sum_error, uint32_t,
+    INFINITY, as_bits, as_double, c_fma, c_sqrt, product_error, real, residual, round_to_odd, sum_error, uint32_t,
     near_midpoint,
 )
 
@@ -65,6 +65,22 @@ cdef inline pair root(pair x, bint low, bint fma) noexcept nogil:
         return (r, 0.0)
     rest = (residual(x[0], r, r, fma) + x[1]) / (r + r)
     return (r, rest if r > 0 else 0)
+
+
+cdef inline pair gap_of(double x, double y) noexcept nogil:
+    """x - y, where x >= y >= 0."""
+    cdef double d = x - y
+    return (d, (x - d) - y)
+
+
+cdef inline pair multiple_by(pair x, pair y) noexcept nogil:
+    """x * y by fused multiply-adds, not normalised. What underflows of it is no harm to the sum."""
+    cdef double p = x[0] * y[0]
+    return (p, c_fma(x[0], y[1], c_fma(x[1], y[0], c_fma(x[0], y[0], -p))))
+
+
+cdef inline double total_of(pair x) noexcept nogil:
+    return x[0] + x[1]
 
 
 cdef inline pair negative(pair x) noexcept nogil:

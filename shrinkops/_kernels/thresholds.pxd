@@ -2,14 +2,15 @@
 # that these take from the parameters.
 
 from .arithmetic cimport (
-    INFINITY, as_bits, as_double, c_fmaf, differ, madd, maximum, minimum, near_midpoint, product_error, real,
+    INFINITY, as_bits, as_double, c_fma, c_fmaf, differ, madd, maximum, minimum, near_midpoint, product_error, real,
     reciprocal, residual, round_to_odd, sum_error, uint32_t, uint64_t,
 )
 from .floats cimport (
     Singles, floats, gap, greater_of, halves, margin_of, multiple_of, product_of, quotient_of, rounded_sum, sum_of,
 )
 from .pairs cimport (
-    NOISE, chosen, negative, over, pair, plus, product, root, scaled, settle, summed, times, total, wants_low,
+    NOISE, chosen, gap_of, multiple_by, negative, over, pair, plus, product, root, scaled, settle, summed, times, total,
+    total_of, wants_low,
 )
 
 cdef inline pair scale_of(double a) noexcept nogil:
@@ -136,6 +137,8 @@ cdef inline real ramp(
     if real is float:
         if fma and doubt != NULL:
             return ramp_in_floats(a, <float> knot, singles, everywhere, doubt)
+    elif fma and doubt != NULL:
+        return total_of(multiple_by(gap_of(a, knot), slope)) * unit
     cdef bint low = wants_low(a, doubt)
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0]
@@ -210,6 +213,15 @@ cdef inline float bent_ramp_in_floats(float a, float t, Singles s, bint each, ui
     return greater_of((y[0], (p[1] - s.offset[1]) + y[1]), s.margin, inner, doubt)
 
 
+cdef inline double bent_ramp_in_doubles(double a, double knot, pair bend) noexcept nogil:
+    """(a - knot) + max(a - 2 knot, 0) bend."""
+    cdef pair more = gap_of(a, 2 * knot), first = gap_of(a, knot), second
+    cdef double y
+    second = multiple_by(chosen(more[0] > 0, more, (0.0, 0.0)), bend)
+    y = first[0] + second[0]
+    return y + (sum_error(first[0], second[0], y) + (first[1] + second[1]))
+
+
 cdef inline real bent_ramp(
     real a, double knot, pair bend, double doubtful, double noise, Singles singles, bint each, bint fma,
     uint32_t *doubt,
@@ -218,6 +230,8 @@ cdef inline real bent_ramp(
     if real is float:
         if fma and doubt != NULL:
             return bent_ramp_in_floats(a, <float> knot, singles, each, doubt)
+    elif fma and doubt != NULL:
+        return bent_ramp_in_doubles(a, knot, bend)
     cdef bint low = wants_low(a, doubt)
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0], t = knot * scale[0]
@@ -271,6 +285,11 @@ cdef inline float huber_in_floats(float a, Singles s, uint32_t *doubt) noexcept 
     return greater_of(outer, margin_of(s.offset[1] != 0), inner, doubt)
 
 
+cdef inline double huber_in_doubles(double a, pair slope, double unit, pair loss) noexcept nogil:
+    cdef pair outer = gap_of(a, loss[0])
+    return maximum(outer[0] + (outer[1] - loss[1]), total_of(multiple_by((a, 0.0), slope)) * unit)
+
+
 cdef inline real huber_value(
     real a, pair slope, double unit, pair loss, double knot, double doubtful, Singles singles, bint fma,
     uint32_t *doubt,
@@ -279,6 +298,8 @@ cdef inline real huber_value(
     if real is float:
         if fma and doubt != NULL:
             return huber_in_floats(a, singles, doubt)
+    elif fma and doubt != NULL:
+        return huber_in_doubles(a, slope, unit, loss)
     cdef bint low = wants_low(a, doubt), near = <double> a <= knot
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0], lost = loss[0] * scale[0]
@@ -334,14 +355,30 @@ cdef inline float garrote_in_floats(float a, float t, Singles s, bint each, uint
     return longer
 
 
+cdef inline double garrote_inverse(double lambd) noexcept nogil:
+    """1 / lambd, for the low part of lambd / a; 0 where that needs none."""
+    return 1 / lambd if lambd > 2.2250738585072014e-308 else 0    # the least normal number
+
+
+cdef inline double garrote_in_doubles(double a, double t, double inverse) noexcept nogil:
+    """d + d r, d = a - t, r = t / a, which is at most 1."""
+    cdef pair d = gap_of(a, t)
+    cdef double r = t / a
+    cdef double low = c_fma(-r, a, t) * (r * inverse), p = d[0] * r, y = d[0] + p
+    low = c_fma(d[0], low, c_fma(d[1], r, d[1])) + c_fma(d[0], r, -p)
+    return y + (((d[0] - y) + p) + low)
+
+
 cdef inline real garrote_beyond(
-    real a, double lambd, Singles singles, bint each, bint fma, uint32_t *doubt,
+    real a, double lambd, double inverse, Singles singles, bint each, bint fma, uint32_t *doubt,
 ) noexcept nogil:
     """a - lambd^2 / a, where nothing cancels and nothing overflows."""
     if real is float:
         if fma and doubt != NULL:
             return garrote_in_floats(a, <float> lambd, singles, each, doubt)
-    cdef double x = a, t = lambd, d, q, n, xx, tt, y, inverse, rest
+    elif fma and doubt != NULL:
+        return garrote_in_doubles(a, lambd, inverse)
+    cdef double x = a, t = lambd, d, q, n, xx, tt, y, rest
     cdef pair scale
     if real is double:
         if doubt != NULL:
