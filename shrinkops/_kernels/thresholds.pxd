@@ -53,8 +53,9 @@ cdef inline pair inverse_of(pair x, bint fma) noexcept nogil:
 
 
 cdef inline double unit_of(double weight) noexcept nogil:
-    """A power of two in units of which 1 / (1 + weight) is no subnormal number."""
-    return 1 if weight < 1e270 else 2.409919865102884e-181    # 2^-600
+    """A power of two in units of which 1 / (1 + weight) is near 1; of weights that a float may have, 1."""
+    cdef uint64_t exponent = as_bits(minimum(weight, <double> 4.49423283715579e+307)) & 0x7FF0000000000000ULL
+    return 1 if weight < 1e40 else as_double(0x7FE0000000000000ULL - exponent)
 
 
 cdef inline pair firm_slope(double low, double high, bint fma) noexcept nogil:
