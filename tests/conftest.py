@@ -21,12 +21,14 @@ from __future__ import annotations
 import collections
 import contextlib
 import csv
+import ctypes
 import dataclasses
 import importlib
 import importlib.metadata
 import itertools
 import os
 import platform
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -651,11 +653,18 @@ def chosen() -> list[Library]:
 
 
 def runs(library: Library) -> bool:
-    """Whether there is what a library needs: CuPy says whether there is a GPU."""
+    """Whether the machine has what a library needs; whether the library is installed shows when it is imported."""
+    return not library.gpu or gpus() > 0
+
+
+def gpus() -> int:
+    """Return how many GPUs the driver of NVIDIA sees, if there is one."""
+    count = ctypes.c_int(0)
     try:
-        return not library.gpu or importlib.import_module("cupy").cuda.runtime.getDeviceCount() > 0
-    except Exception:  # no CuPy, or whatever CUDA says
-        return False
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        return 0 if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) else count.value
+    except OSError:
+        return 0
 
 
 CHOSEN = chosen()
