@@ -3,7 +3,8 @@
 # a) A struct names an operator and carries its parameters, in the order of the function's signature, each a double that
 #    holds a number of the type of x. `Op is Softshrink` is resolved when Cython compiles.
 # b) constants(op, x) is what a formula takes from the parameters alone. It is computed before a loop over scalar
-#    parameters, because compilers do not vectorise a choice that is the same for all elements.
+#    parameters, because compilers do not vectorise a choice that is the same for all elements; where parameters are
+#    arrays, for each element, and then the comparisons are those of the type of x, which fill a vector.
 # c) value(op, c, x) is the operator. pull(op, c, k, g, x) is g times its derivative, with respect to x for k = 0 and to
 #    the k-th parameter from k = 1 on; g = 1 gives the derivative itself.
 # d) Branches are selections between numbers, which vectorise; they come in the order NaN last, so that a NaN in x is
