@@ -33,8 +33,8 @@
 #define SHRINKOPS_LEVEL v2
 #define SHRINKOPS_TARGET
 #include "lanes.h"
-#undef SHRINKOPS_WIDTH
 #if defined(__x86_64__) && defined(__GNUC__)
+#undef SHRINKOPS_WIDTH
 #define SHRINKOPS_WIDTH 4
 #define SHRINKOPS_LEVEL v3
 #define SHRINKOPS_TARGET __attribute__((target("arch=x86-64-v3")))
@@ -57,6 +57,20 @@
 #undef SHRINKOPS_FUSED
 #undef ROOTED
 #undef SHRINKOPS_WIDTH
+#else /* one level, which the names of the others are names of, too: what calls them is compiled, if never run */
+#undef SHRINKOPS_WIDTH
+#define shrinkops_squares_float_v3 shrinkops_squares_float_v2
+#define shrinkops_squares_float_v4 shrinkops_squares_float_v2
+#define shrinkops_squares_double_v3 shrinkops_squares_double_v2
+#define shrinkops_squares_double_v4 shrinkops_squares_double_v2
+#define shrinkops_split_squares_v3 shrinkops_split_squares_v2
+#define shrinkops_split_squares_v4 shrinkops_split_squares_v2
+#define shrinkops_factors_v3 shrinkops_factors_v2
+#define shrinkops_factors_v4 shrinkops_factors_v2
+#define shrinkops_times_float_v3 shrinkops_times_float_v2
+#define shrinkops_times_float_v4 shrinkops_times_float_v2
+#define shrinkops_times_double_v3 shrinkops_times_double_v2
+#define shrinkops_times_double_v4 shrinkops_times_double_v2
 #endif
 
 #else
