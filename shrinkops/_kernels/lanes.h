@@ -98,7 +98,7 @@ typedef double VECTOR;
 #define NARROWED(y, v) (*(y) = (float) (v))
 #define CHOSEN(condition, a, b) ((condition) ? (a) : (b))
 #define HIGH_HALF(a) AT_LEVEL(shrinkops_high_half)(a)
-static CYTHON_INLINE double AT_LEVEL(shrinkops_high_half)(double a) {
+static inline double AT_LEVEL(shrinkops_high_half)(double a) {
   long long bits;
   memcpy(&bits, &a, 8);
   bits = (bits + 67108864) & -134217728LL;
@@ -115,7 +115,7 @@ static CYTHON_INLINE double AT_LEVEL(shrinkops_high_half)(double a) {
 
 /* a b - d, of a number d that is nearly the product: rounded once, with a fused multiply-add and without. Halves are
    rounded to 26 bits, so that no product of two takes more than there are. */
-SHRINKOPS_TARGET static CYTHON_INLINE VECTOR AT_LEVEL(shrinkops_left)(VECTOR a, VECTOR b, VECTOR d) {
+SHRINKOPS_TARGET static inline VECTOR AT_LEVEL(shrinkops_left)(VECTOR a, VECTOR b, VECTOR d) {
 #ifdef SHRINKOPS_FUSED
   return SHRINKOPS_FUSED(a, b, -d);
 #else
@@ -124,7 +124,7 @@ SHRINKOPS_TARGET static CYTHON_INLINE VECTOR AT_LEVEL(shrinkops_left)(VECTOR a, 
 #endif
 }
 
-SHRINKOPS_TARGET static CYTHON_INLINE VECTOR AT_LEVEL(shrinkops_root)(VECTOR a) {
+SHRINKOPS_TARGET static inline VECTOR AT_LEVEL(shrinkops_root)(VECTOR a) {
 #ifdef ROOTED
   return ROOTED(a);
 #else
@@ -134,7 +134,7 @@ SHRINKOPS_TARGET static CYTHON_INLINE VECTOR AT_LEVEL(shrinkops_root)(VECTOR a) 
 }
 
 /* The sums of the lanes of as many groups as a vector has numbers. */
-SHRINKOPS_TARGET static CYTHON_INLINE VECTOR AT_LEVEL(shrinkops_across)(const VECTOR *v) {
+SHRINKOPS_TARGET static inline VECTOR AT_LEVEL(shrinkops_across)(const VECTOR *v) {
 #if WIDTH == 8
   VECTOR s[4], w[2];
   for (int g = 0; g < 4; g++)
@@ -168,7 +168,7 @@ SHRINKOPS_TARGET static CYTHON_INLINE VECTOR AT_LEVEL(shrinkops_across)(const VE
   } while (0)
 
 /* The sums of the squares of eight groups. */
-SHRINKOPS_TARGET static CYTHON_INLINE void AT_LEVEL(shrinkops_squares_float)(
+SHRINKOPS_TARGET static inline void AT_LEVEL(shrinkops_squares_float)(
     const float *const *at, const Py_ssize_t *sizes, double *square) {
 #define STEP(x)                                   \
   for (int k = 0; k < PARTS; k++) {               \
@@ -188,7 +188,7 @@ SHRINKOPS_TARGET static CYTHON_INLINE void AT_LEVEL(shrinkops_squares_float)(
 #undef STEP
 }
 
-SHRINKOPS_TARGET static CYTHON_INLINE void AT_LEVEL(shrinkops_squares_double)(
+SHRINKOPS_TARGET static inline void AT_LEVEL(shrinkops_squares_double)(
     const double *const *at, const Py_ssize_t *sizes, double *square) {
 #define STEP(x)                                   \
   for (int k = 0; k < PARTS; k++) {               \
@@ -210,7 +210,7 @@ SHRINKOPS_TARGET static CYTHON_INLINE void AT_LEVEL(shrinkops_squares_double)(
 
 /* The same in twice the precision: the products p = x x are added to a number in a binade above their sum, in which they
    are rounded to where that ends. Sums of what is added so are exact, and what each product has left is small. */
-SHRINKOPS_TARGET static CYTHON_INLINE void AT_LEVEL(shrinkops_split_squares)(
+SHRINKOPS_TARGET static inline void AT_LEVEL(shrinkops_split_squares)(
     const double *const *at, const Py_ssize_t *sizes, const double *above, double *high, double *low) {
 #define STEP(x)                                         \
   AHEAD(x, 0);                                          \
@@ -236,7 +236,7 @@ SHRINKOPS_TARGET static CYTHON_INLINE void AT_LEVEL(shrinkops_split_squares)(
 
 /* Replace the squares of the norms of eight groups by 1 - lambd / norm, at least 0, in two parts or, if the low one of the
    squares is none, in one. Infinities keep what they are, unless lambd is infinite, and lambd = 0 keeps everything. */
-SHRINKOPS_TARGET static CYTHON_INLINE void AT_LEVEL(shrinkops_factors)(
+SHRINKOPS_TARGET static inline void AT_LEVEL(shrinkops_factors)(
     double *high, double *low, const double *lambds, int parts) {
   for (int t = 0; t < 8; t += WIDTH) {
     VECTOR zero = (VECTOR) {0}, one = zero + 1, square = LOADED(high + t), lambd = LOADED(lambds + t);
@@ -263,7 +263,7 @@ SHRINKOPS_TARGET static CYTHON_INLINE void AT_LEVEL(shrinkops_factors)(
 }
 
 /* The products x (q + r), with the signs of x where they are zeros, of as many numbers as make up whole vectors; returns of how many. */
-SHRINKOPS_TARGET static CYTHON_INLINE Py_ssize_t AT_LEVEL(shrinkops_times_float)(
+SHRINKOPS_TARGET static inline Py_ssize_t AT_LEVEL(shrinkops_times_float)(
     const float *x, float *y, Py_ssize_t n, double q) {
   VECTOR qs = (VECTOR) {0} + q;
   Py_ssize_t i = 0;
@@ -273,7 +273,7 @@ SHRINKOPS_TARGET static CYTHON_INLINE Py_ssize_t AT_LEVEL(shrinkops_times_float)
   return i;
 }
 
-SHRINKOPS_TARGET static CYTHON_INLINE Py_ssize_t AT_LEVEL(shrinkops_times_double)(
+SHRINKOPS_TARGET static inline Py_ssize_t AT_LEVEL(shrinkops_times_double)(
     const double *x, double *y, Py_ssize_t n, double q, double r) {
   Py_ssize_t i = 0;
 #ifdef SHRINKOPS_FUSED

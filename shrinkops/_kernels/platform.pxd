@@ -21,7 +21,7 @@ cdef extern from *:
       #define shrinkops_v2 __attribute__((target("arch=x86-64-v2"), flatten, noinline)) void
       #define shrinkops_v3 __attribute__((target("arch=x86-64-v3"), flatten, noinline)) void
       #define shrinkops_v4 __attribute__((target("arch=x86-64-v4" SHRINKOPS_WIDE), flatten, noinline)) void
-      static int shrinkops_best_level(void) {
+      static CYTHON_INLINE int shrinkops_best_level(void) {
         __builtin_cpu_init();
         if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt")) return -1;
         if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi")
@@ -36,7 +36,7 @@ cdef extern from *:
       #define shrinkops_v2 void
       #define shrinkops_v3 void
       #define shrinkops_v4 void
-      static int shrinkops_best_level(void) { return 0; }
+      static CYTHON_INLINE int shrinkops_best_level(void) { return 0; }
     #endif
     #if defined(__aarch64__) || defined(__FMA__)
       #define shrinkops_baseline_fma 1
@@ -56,11 +56,11 @@ cdef extern from *:
     /* libgomp hangs in a child forked after its parent had entered a parallel region. The child runs serial. */
     static int shrinkops_forked = 0;
     #ifdef _WIN32
-      static int shrinkops_watch_forks(void) { return 0; }
+      static CYTHON_INLINE int shrinkops_watch_forks(void) { return 0; }
     #else
       #include <pthread.h>
       static void shrinkops_in_child(void) { shrinkops_forked = 1; }
-      static int shrinkops_watch_forks(void) { return pthread_atfork(0, 0, shrinkops_in_child); }
+      static CYTHON_INLINE int shrinkops_watch_forks(void) { return pthread_atfork(0, 0, shrinkops_in_child); }
     #endif
 
     #if defined(__clang__)
