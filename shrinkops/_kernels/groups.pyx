@@ -1,10 +1,10 @@
 # cython: binding=True
 """The loops over groups: what looks at more than one element.
 
-a) shrink_block() is the loop of group thresholding: the norms of some groups, their factors, then the products, each
-   for eight groups at once (lanes.h), once for every type and instruction set level. float32 is computed in double,
-   float64 in pairs of doubles: neither loses digits, overflows or underflows, and the sum of a group has one order,
-   whatever thread or level adds it up.
+a) shrink_block() is the loop of group thresholding: the norms of some groups, their factors, then the products, once
+   for every type and instruction set level. float32 is computed in double, float64 in pairs of doubles: neither loses
+   digits, overflows or underflows, and the sum of a group has one order, whatever thread or level adds it up. Sums and
+   products have vectors by name where there is AVX2 (lanes.h).
 b) shrink() shares blocks of groups among threads by prange. Groups are rows of a matrix, or runs of any length of the
    elements of each row.
 c) project_row() projects onto a simplex or a ball: the level by Newton's steps, and then what is above it.
@@ -18,14 +18,14 @@ from libc.stdint cimport int64_t, uint64_t
 
 from . import loops
 from .arithmetic cimport (
-    INFINITY, NAN, absolute, as_bits, as_double, c_fabs, c_fma, copy_sign, product_error, real, residual,
-    sum_error,
+    INFINITY, NAN, absolute, as_bits, as_double, c_copysign, c_fabs, c_fma, c_sqrt, copy_sign, product_error, real,
+    residual, sum_error,
 )
-from .platform cimport v2_void, v3_void, v4_void
+from .platform cimport BASELINE_FMA, v2_void, v3_void, v4_void
 
 cdef enum:
     LANES = 8       # partial sums of a group, and groups at a time
-    TOGETHER = 64   # groups to a block, or fewer, of about
+    TOGETHER = 32   # groups to a block, or fewer, of about
     ROOM = 4096     # elements
     SERIAL = 32768  # elements below which there is one thread
 
@@ -39,46 +39,121 @@ ctypedef void (*project_t)(
 ) noexcept nogil
 
 cdef extern from "lanes.h":
-    void squares_float_v2 "shrinkops_squares_float_v2" (
+    void add_floats "shrinkops_add_floats" (
         const float **at, const Py_ssize_t *sizes, double *square) noexcept nogil
-    void squares_double_v2 "shrinkops_squares_double_v2" (
-        const double **at, const Py_ssize_t *sizes, double *square) noexcept nogil
-    void split_squares_v2 "shrinkops_split_squares_v2" (
+    void add_doubles "shrinkops_add_doubles" (
         const double **at, const Py_ssize_t *sizes, const double *above, double *high, double *low) noexcept nogil
-    void factors_v2 "shrinkops_factors_v2" (
-        double *high, double *low, const double *lambd, int parts) noexcept nogil
-    Py_ssize_t times_float_v2 "shrinkops_times_float_v2" (
+    Py_ssize_t times_floats "shrinkops_times_floats" (
         const float *x, float *y, Py_ssize_t n, double q) noexcept nogil
-    Py_ssize_t times_double_v2 "shrinkops_times_double_v2" (
-        const double *x, double *y, Py_ssize_t n, double q, double r) noexcept nogil
-    void squares_float_v3 "shrinkops_squares_float_v3" (
-        const float **at, const Py_ssize_t *sizes, double *square) noexcept nogil
-    void squares_double_v3 "shrinkops_squares_double_v3" (
-        const double **at, const Py_ssize_t *sizes, double *square) noexcept nogil
-    void split_squares_v3 "shrinkops_split_squares_v3" (
-        const double **at, const Py_ssize_t *sizes, const double *above, double *high, double *low) noexcept nogil
-    void factors_v3 "shrinkops_factors_v3" (
-        double *high, double *low, const double *lambd, int parts) noexcept nogil
-    Py_ssize_t times_float_v3 "shrinkops_times_float_v3" (
-        const float *x, float *y, Py_ssize_t n, double q) noexcept nogil
-    Py_ssize_t times_double_v3 "shrinkops_times_double_v3" (
-        const double *x, double *y, Py_ssize_t n, double q, double r) noexcept nogil
-    void squares_float_v4 "shrinkops_squares_float_v4" (
-        const float **at, const Py_ssize_t *sizes, double *square) noexcept nogil
-    void squares_double_v4 "shrinkops_squares_double_v4" (
-        const double **at, const Py_ssize_t *sizes, double *square) noexcept nogil
-    void split_squares_v4 "shrinkops_split_squares_v4" (
-        const double **at, const Py_ssize_t *sizes, const double *above, double *high, double *low) noexcept nogil
-    void factors_v4 "shrinkops_factors_v4" (
-        double *high, double *low, const double *lambd, int parts) noexcept nogil
-    Py_ssize_t times_float_v4 "shrinkops_times_float_v4" (
-        const float *x, float *y, Py_ssize_t n, double q) noexcept nogil
-    Py_ssize_t times_double_v4 "shrinkops_times_double_v4" (
+    Py_ssize_t times_doubles "shrinkops_times_doubles" (
         const double *x, double *y, Py_ssize_t n, double q, double r) noexcept nogil
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Exact products and sums, the same with fused multiply-adds and without
+
+cdef inline double high_half(double a) noexcept nogil:
+    """The number rounded to 26 bits, so that no product of two halves takes more than there are."""
+    return as_double((as_bits(a) + 0x4000000ULL) & 0xFFFFFFFFF8000000ULL)
+
+
+cdef inline double left(double a, double b, double d, bint fma) noexcept nogil:
+    """a b - d, of a number d that is nearly the product: rounded once."""
+    if fma:
+        return c_fma(a, b, -d)
+    cdef double p = a * b, ah = high_half(a), al = a - ah, bh = high_half(b), bl = b - bh
+    return (p - d) + (((ah * bh - p) + (ah * bl + al * bh)) + al * bl)
+
+
+cdef inline double made_odd(double sum, double lost) noexcept nogil:
+    """The sum with its last bit set if something was lost: to add that rounds as if nothing was."""
+    cdef uint64_t bits = as_bits(sum), even = <uint64_t> (lost != 0) & ~bits & 1    # by integers: branches are guesses
+    return as_double(bits + ((0 - even) & (1 - 2 * <uint64_t> ((lost > 0) != (sum > 0)))))
+
+
+cdef inline double plus_square(double a, double sum, bint fma) noexcept nogil:
+    """sum + a a, rounded once, where the sum is in a binade far above."""
+    if fma:
+        return c_fma(a, a, sum)
+    return sum + made_odd(a * a, left(a, a, a * a, False))
+
+
+cdef inline double binade(double x, Py_ssize_t up) noexcept nogil:
+    """The power of two below x, times 2^up."""
+    return as_double((as_bits(x) & 0x7FF0000000000000ULL) + (<uint64_t> up << 52))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Group thresholding
+
+cdef inline double across(const double *lanes) noexcept nogil:
+    """The sum of the lanes, by halves."""
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
+
+
+cdef inline double sum_of_squares(const real *x, Py_ssize_t n) noexcept nogil:
+    """The sum of the squares of a group, in double."""
+    cdef double sum[LANES]
+    cdef Py_ssize_t i, j, whole = n // LANES * LANES
+    for j in range(LANES):
+        sum[j] = 0
+    for i in range(n // LANES):
+        for j in range(LANES):
+            sum[j] += <double> x[LANES * i + j] * x[LANES * i + j]
+    for j in range(n - whole):
+        sum[j] += <double> x[whole + j] * x[whole + j]
+    return across(sum)
+
+
+cdef inline void add_group(
+    const double *x, Py_ssize_t n, double above, double *high, double *low, bint fma,
+) noexcept nogil:
+    """The same as a high and a low part, above a power of two.
+
+    The squares are added to a number in a binade above their sum, in which they are rounded to where that ends. Sums
+    of what is added so are exact, and what each square has left is small. Half of the lanes start below zero, so that
+    nothing remains of where they started.
+    """
+    cdef double sum[LANES]
+    cdef double rest[LANES]
+    cdef double a, t
+    cdef Py_ssize_t i, j, whole = n // LANES * LANES
+    for j in range(LANES):
+        sum[j] = above if j < LANES // 2 else -above
+        rest[j] = 0
+    for i in range(n // LANES):
+        for j in range(LANES):
+            a = x[LANES * i + j]
+            t = plus_square(a, sum[j], fma)
+            rest[j] += left(a, a, t - sum[j], fma)
+            sum[j] = t
+    for j in range(n - whole):
+        a = x[whole + j]
+        t = plus_square(a, sum[j], fma)
+        rest[j] += left(a, a, t - sum[j], fma)
+        sum[j] = t
+    high[0] = across(sum)
+    low[0] = across(rest)
+
+
+cdef inline void add_eight(
+    const real **at, const Py_ssize_t *sizes, const double *above, double *high, double *low, int level,
+) noexcept nogil:
+    """The sums of the squares of eight groups; of float64 as high and low parts."""
+    cdef Py_ssize_t g
+    if real is float:
+        if level > 0:
+            add_floats(at, sizes, high)
+        else:
+            for g in range(LANES):
+                high[g] = sum_of_squares(at[g], sizes[g])
+    else:
+        if level > 0:
+            add_doubles(at, sizes, above, high, low)
+        else:
+            for g in range(LANES):
+                add_group(at[g], sizes[g], above[g], &high[g], &low[g], BASELINE_FMA)
+
 
 cdef inline double add_up(const real *x, Py_ssize_t n, double scale, double *rest) noexcept nogil:
     """The sum of the squares of the numbers times the scale, and what rounding took from it: nothing is lost."""
@@ -105,107 +180,142 @@ cdef inline double add_up(const real *x, Py_ssize_t n, double scale, double *res
     return high[0]
 
 
-cdef inline void multiply(
-    const real *x, real *y, Py_ssize_t n, double q, double r, bint infinite, int level,
+cdef inline void factor(
+    double *high, double *low, double lambd, bint parts, bint ordinary, bint fma,
 ) noexcept nogil:
-    """y = x (q + r); zeros, with the signs of x, for q = 0."""
-    cdef Py_ssize_t i = 0
-    if infinite:    # a product would be NaN
-        for i in range(n):
-            y[i] = copy_sign(<real> 0, x[i]) if q == 0 else x[i] if q == 1 else <real> q
-        return
-    if real is float:
-        i = times_float_v4(x, y, n, q) if level == 2 else (
-            times_float_v3(x, y, n, q) if level == 1 else times_float_v2(x, y, n, q))
+    """Replace the square of a norm by 1 - lambd / norm, at least 0; both in two parts, the low one >= 0, or in one.
+
+    Infinities keep what they are, unless lambd is infinite, and lambd = 0 keeps everything; where all is ordinary there
+    are none of these.
+    """
+    cdef double square = high[0], n = c_sqrt(square), positive = n if ordinary or n > 0 else 1, inverse = 1 / positive
+    cdef double d = n - lambd, q, r = 0, rest, more, z, sum
+    if parts:    # n + rest is the norm, d + more the difference; then what the product and the inverse have left
+        rest = (low[0] - left(n, n, square, fma)) * (0.5 * inverse)
+        z = d - n
+        more = rest + ((n - (d - z)) - (lambd + z))
+        sum = d + more
+        more = (d - sum) + more
+        d = sum
+        q = d * inverse
+        r = left(d, inverse, q, fma) - q * left(inverse, positive, 1, fma)
+        r = r + (more - q * rest) * inverse
+        z = as_double(as_bits(q) - 4)    # so that no sum of products with both is a zero of the other sign
+        z = z if r < 0 else q
+        r = r + (q - z)
+        q = z
     else:
-        i = times_double_v4(x, y, n, q, r) if level == 2 else (
-            times_double_v3(x, y, n, q, r) if level == 1 else times_double_v2(x, y, n, q, r))
-    while i < n:
+        q = d * inverse
+    if ordinary:
+        high[0] = q if d > 0 else 0
+        low[0] = r if d > 0 else 0
+        return
+    q = 1 if n == <double> INFINITY else q
+    q = 0 if (d <= 0) | ((lambd == <double> INFINITY) & (n == n)) else q
+    q = 1 if (lambd == 0) & (n == n) else q
+    q = q if lambd >= 0 else <double> NAN
+    high[0] = q
+    low[0] = r if (n < <double> INFINITY) & (q != 0) & (lambd != 0) else 0
+
+
+cdef inline bint in_doubt(real x, double square, double threshold, double above) noexcept nogil:
+    """Whether a sum is beyond what it was added above, or the threshold so near to the norm that digits are lost."""
+    cdef double off = c_fabs(square - threshold * threshold)
+    if real is float:
+        return (off < 1e-4 * square) | (not square < <double> INFINITY)
+    else:
+        return (off < 1e-3 * square) | (not square < 0.25 * above)
+
+
+cdef inline void think_again(
+    const real **at, const Py_ssize_t *sizes, const double *threshold, const double *above, double *square,
+    double *high, double *low, int level,
+) noexcept nogil:
+    """The factors of those of eight groups that are in doubt."""
+    cdef bint again[LANES]
+    cdef double sum[LANES]
+    cdef double rest[LANES]
+    cdef double start[LANES]
+    cdef double lambd[LANES]
+    cdef double scale, largest, p
+    cdef bint fma = level > 0 or BASELINE_FMA
+    cdef Py_ssize_t g, i
+    for g in range(LANES):
+        again[g] = in_doubt(at[g][0], square[g], threshold[g], above[g])
+        lambd[g] = threshold[g]
+        sum[g] = square[g]
+        rest[g] = 0
+    if real is double:    # above a first sum, where that is not at the ends of the range
+        for g in range(LANES):
+            square[g] = sum_of_squares(at[g], sizes[g]) if again[g] else square[g]
+            start[g] = binade(square[g], 2)
+        add_eight(at, sizes, start, sum, rest, level)
+        for g in range(LANES):
+            p = sum[g] + rest[g]
+            rest[g] = (sum[g] - p) + rest[g]
+            sum[g] = p if (1e-240 < square[g]) & (square[g] < 1e300) else square[g]
+    for g in range(LANES):
+        if not again[g]:
+            continue
+        scale = 1
+        if real is double:
+            if not ((1e-240 < square[g]) & (square[g] < 1e300)):
+                largest = 0
+                for i in range(sizes[g]):
+                    p = absolute(at[g][i])
+                    largest = p if p > largest else largest
+                if 0 < largest < INFINITY:
+                    scale = 1.90109156629516e-211 if largest > 1 else 5.260135901548374e+210    # 2^-700, 2^700
+                    lambd[g] = lambd[g] * scale
+                sum[g] = add_up(at[g], sizes[g], scale, &rest[g])
+            elif c_fabs(sum[g] - lambd[g] * lambd[g]) < 1e-3 * sum[g]:
+                sum[g] = add_up(at[g], sizes[g], 1, &rest[g])
+        elif square[g] < <double> INFINITY:
+            sum[g] = add_up(at[g], sizes[g], 1, &rest[g])
+        square[g] = sum[g]
+    for g in range(LANES):
+        factor(&sum[g], &rest[g], lambd[g], True, False, fma)
+        if again[g]:
+            high[g] = sum[g]
+            low[g] = rest[g]
+
+
+cdef inline void multiply(
+    const real *x, real *y, Py_ssize_t n, double q, double r, int level,
+) noexcept nogil:
+    """y = x (q + r), with the signs of x where it is zero."""
+    cdef Py_ssize_t i = 0, start
+    cdef double a, p, rest, more, sum
+    cdef bint unsure = False
+    if level > 0:
+        if real is float:
+            i = times_floats(x, y, n, q)
+        else:
+            i = times_doubles(x, y, n, q, r)
+    start = i
+    for i in range(start, n):
         if real is float:
             y[i] = <real> (x[i] * q)
-        else:
-            y[i] = copy_sign(c_fma(x[i], q, x[i] * r), x[i])
-        i += 1
+        elif level > 0 or BASELINE_FMA:
+            y[i] = c_fma(x[i], q, x[i] * r)
+        else:    # what the product has left, and the other product: made odd, so that it rounds as the sum of all does
+            a = x[i]
+            p = a * q
+            rest = left(a, q, p, False)
+            more = a * r
+            sum = rest + more
+            y[i] = c_copysign(p + made_odd(sum, sum_error(rest, more, sum)), a)
+            unsure |= (not c_fabs(p) > 1e-280) | (rest != rest)    # such a product has no such rest
+    if unsure:
+        for i in range(n):
+            y[i] = c_fma(x[i], q, x[i] * r)
 
 
-cdef inline void add_squares(const real **at, const Py_ssize_t *sizes, double *square, int level) noexcept nogil:
-    """The sums of the squares of eight groups."""
-    if real is float:
-        if level == 2:
-            squares_float_v4(at, sizes, square)
-        elif level == 1:
-            squares_float_v3(at, sizes, square)
-        else:
-            squares_float_v2(at, sizes, square)
-    else:
-        if level == 2:
-            squares_double_v4(at, sizes, square)
-        elif level == 1:
-            squares_double_v3(at, sizes, square)
-        else:
-            squares_double_v2(at, sizes, square)
-
-
-cdef inline void split_squares(
-    const double **at, const Py_ssize_t *sizes, const double *above, double *high, double *low, int level,
-) noexcept nogil:
-    if level == 2:
-        split_squares_v4(at, sizes, above, high, low)
-    elif level == 1:
-        split_squares_v3(at, sizes, above, high, low)
-    else:
-        split_squares_v2(at, sizes, above, high, low)
-
-
-cdef inline double binade(double x, Py_ssize_t up) noexcept nogil:
-    """The power of two below x, times 2^up."""
-    return as_double((as_bits(x) & 0x7FF0000000000000ULL) + (<uint64_t> up << 52))
-
-
-cdef inline bint add_above(
-    const double **at, const Py_ssize_t *sizes, const double *threshold, double *above, double *high, double *low,
-    Py_ssize_t m, int level,
-) noexcept nogil:
-    """The sums of the squares of m groups as high and low parts; whether some are not to be had so.
-
-    What the squares are added to comes of the threshold, which is known: the sum must be below 2^24 times its square,
-    or so, and no more numbers may be added than that what falls below its digits is a small part.
-    """
-    cdef double limit, sum
-    cdef bint beyond = False
-    cdef Py_ssize_t g
-    for g in range(m):
-        limit = threshold[g] * threshold[g]
-        above[g] = binade(limit, 26)
-        above[g] = above[g] if (limit > 1e-240) & (limit < 1e290) & (sizes[g] <= ROOM) else <double> NAN
-    for g in range(m // LANES):
-        split_squares(at + g * LANES, sizes + g * LANES, above + g * LANES, high + g * LANES, low + g * LANES, level)
-    for g in range(m):
-        sum = high[g] + low[g]
-        low[g] = (high[g] - sum) + low[g]
-        high[g] = sum
-        above[g] = above[g] if sum < 0.25 * above[g] else <double> NAN
-        beyond |= above[g] != above[g]
-    return beyond
-
-
-cdef inline void add_anew(
-    const double **at, const Py_ssize_t *sizes, const double *above, double *high, double *low, int level,
-) noexcept nogil:
-    """The same, where it could not be had, above a first sum, of eight groups."""
-    cdef double more[LANES]
-    cdef double rest[LANES]
-    cdef Py_ssize_t g
-    add_squares(at, sizes, more, level)
-    for g in range(LANES):
-        rest[g] = binade(more[g], 2)
-        if above[g] != above[g]:
-            high[g] = more[g]
-    split_squares(at, sizes, rest, more, rest, level)
-    for g in range(LANES):
-        if above[g] != above[g] and 1e-240 < high[g] < 1e300:    # add_up() has the others
-            high[g] = more[g] + rest[g]
-            low[g] = (more[g] - high[g]) + rest[g]
+cdef inline void multiply_infinite(const real *x, real *y, Py_ssize_t n, double q) noexcept nogil:
+    """y = x q where a product would be NaN."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = copy_sign(<real> 0, x[i]) if q == 0 else x[i] if q == 1 else <real> q
 
 
 cdef inline void shrink_block(
@@ -215,13 +325,14 @@ cdef inline void shrink_block(
     """The groups from first to last, at most TOGETHER: of one length, or as the offsets say, `groups` to a row."""
     cdef const real *at[TOGETHER]
     cdef Py_ssize_t sizes[TOGETHER]
+    cdef double threshold[TOGETHER]
+    cdef double above[TOGETHER]
     cdef double square[TOGETHER]
     cdef double high[TOGETHER]
     cdef double low[TOGETHER]
-    cdef double threshold[TOGETHER]
-    cdef bint close[TOGETHER]
-    cdef bint doubt = False
-    cdef double scale, largest, p, near
+    cdef double limit
+    cdef int64_t doubt = 0
+    cdef bint fma = level > 0 or BASELINE_FMA
     cdef Py_ssize_t g, i, m = last - first, whole = (m + LANES - 1) // LANES * LANES
     if offsets == NULL:
         for g in range(m):
@@ -232,64 +343,42 @@ cdef inline void shrink_block(
             i = first + g
             at[g] = x + (i // groups * length + offsets[i % groups])
             sizes[g] = offsets[i % groups + 1] - offsets[i % groups]
-    if step:
-        for g in range(m):
-            threshold[g] = lambd[first + g]
-    else:
-        for g in range(m):
-            threshold[g] = lambd[0]
+    for g in range(m):
+        threshold[g] = lambd[first + g] if step else lambd[0]
     for g in range(m, whole):    # what fills up the last eight is the last group again
         at[g] = at[m - 1]
         sizes[g] = sizes[m - 1]
         threshold[g] = threshold[m - 1]
-    if real is float:
-        for i in range(whole // LANES):
-            add_squares(&at[i * LANES], &sizes[i * LANES], &high[i * LANES], level)
-    else:
-        if add_above(at, sizes, threshold, square, high, low, whole, level):
-            for i in range(whole // LANES):
-                g = i * LANES
-                add_anew(&at[g], &sizes[g], &square[g], &high[g], &low[g], level)
-    for g in range(whole):
-        square[g] = high[g]
-    # Where the threshold is so near to the norm that digits are lost, and at the ends of the range
-    if real is float:
-        near = 1e-4
-    else:
-        near = 1e-3
-    for g in range(whole):
-        close[g] = c_fabs(square[g] - threshold[g] * threshold[g]) < near * square[g]
-        if real is double:
-            close[g] |= (square[g] <= 1e-240) | (square[g] >= 1e300)
-        doubt |= close[g]
-    if real is float:
+    # What the squares are added to comes of the threshold, which is known: the sum must be below 2^24 times its square,
+    # or so, and no more numbers may be added than that what falls below its digits is a small part.
+    if real is double:
         for g in range(whole):
-            low[g] = 0
-    if doubt:
-        for g in range(m):
-            if close[g]:
-                scale = 1
-                if real is double:
-                    if (square[g] <= 1e-240) | (square[g] >= 1e300):
-                        largest = 0
-                        for i in range(sizes[g]):
-                            p = absolute(at[g][i])
-                            largest = p if p > largest else largest
-                        if 0 < largest < INFINITY:
-                            scale = 1.90109156629516e-211 if largest > 1 else 5.260135901548374e+210    # 2^-700, 2^700
-                            threshold[g] = threshold[g] * scale
-                high[g] = add_up(at[g], sizes[g], scale, &low[g])
-                square[g] = high[g]
+            limit = threshold[g] * threshold[g]
+            above[g] = binade(limit, 26)
+            above[g] = above[g] if (limit > 1e-240) & (limit < 1e290) & (sizes[g] <= ROOM) else <double> NAN
     for i in range(whole // LANES):
-        g = i * LANES
-        if level == 2:
-            factors_v4(&high[g], &low[g], &threshold[g], real is double or doubt)
-        elif level == 1:
-            factors_v3(&high[g], &low[g], &threshold[g], real is double or doubt)
-        else:
-            factors_v2(&high[g], &low[g], &threshold[g], real is double or doubt)
-    for g in range(m):
-        multiply(at[g], y + (at[g] - x), sizes[g], high[g], low[g], not square[g] < INFINITY, level)
+        g = LANES * i
+        add_eight(&at[g], &sizes[g], &above[g], &high[g], &low[g], level)
+    for g in range(whole):
+        if real is double:
+            limit = high[g] + low[g]
+            low[g] = (high[g] - limit) + low[g]
+            high[g] = limit
+        square[g] = high[g]
+        doubt |= in_doubt(<real> 0, square[g], threshold[g], above[g])
+        factor(&high[g], &low[g], threshold[g], real is double, real is double, fma)
+    if doubt:
+        for i in range(whole // LANES):
+            g = LANES * i
+            think_again(&at[g], &sizes[g], &threshold[g], &above[g], &square[g], &high[g], &low[g], level)
+        for g in range(m):
+            if square[g] < <double> INFINITY:
+                multiply(at[g], y + (at[g] - x), sizes[g], high[g], low[g], level)
+            else:
+                multiply_infinite(at[g], y + (at[g] - x), sizes[g], high[g])
+    else:
+        for g in range(m):
+            multiply(at[g], y + (at[g] - x), sizes[g], high[g], low[g], level)
 
 
 cdef v2_void shrink_v2(
