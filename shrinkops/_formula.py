@@ -109,10 +109,9 @@ def _prepared(xp: ModuleType, x: Any, params: tuple[Any, ...]) -> tuple[Any, tup
     device = getattr(x, "device", None)
     cast = []
     for p in params:
-        if isinstance(p, float):
-            p = xp.asarray(p, dtype=real, device=device)
-        p = xp.astype(p, real, copy=False)
-        cast.append(xp.astype(p, wide, copy=False))
+        number = isinstance(p, float)
+        p = xp.asarray(p, dtype=real, device=device) if number else xp.astype(p, real, copy=False)
+        cast.append(p if wide is real else xp.astype(p, wide, copy=False))
     return _widened(xp, x), tuple(cast)
 
 

@@ -526,13 +526,18 @@ def refused_shape(name: str, argument: str, shape: Any, wanted: Any) -> ValueErr
 def prepared(op: Structured, xp: Any, x: Any, params: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Return the layout, x in at least single precision along the last axis, and the parameters likewise."""
     layout = Layout(op, options, tuple(x.shape))
-    wide, params = _formula._prepared(xp, x, params)
-    params = tuple([layout.parameter(xp, name, p) for name, p in zip(op.names(options), params, strict=True)])
+    wide, cast = _formula._prepared(xp, x, params)
+    cast = tuple([layout.parameter(xp, name, p) for name, p in zip(op.names(options), cast, strict=True)])
     if op.inspect_arrays is not None and xp.known:
-        op.inspect_arrays(op.__name__, xp, *params)
-    if not op.variadic:  # outside its domain a parameter is NaN
-        params = tuple([xp.where(p >= 0, p, xp.full_like(p, xp.nan)) for p in params])
-    return layout, layout.lined(xp, wide), params
+        op.inspect_arrays(op.__name__, xp, *cast)
+    if not op.variadic:  # outside its domain a parameter is NaN; numbers have been checked
+        cast = tuple(
+            [
+                p if isinstance(given, float) else xp.where(p >= 0, p, xp.full_like(p, xp.nan))
+                for given, p in zip(params, cast, strict=True)
+            ]
+        )
+    return layout, layout.lined(xp, wide), cast
 
 
 def value(op: Structured, xp: Any, x: Any, params: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -24,9 +24,9 @@ def bind(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
     name = operator.__name__
 
     def call(x: Any, params: tuple[Any, ...], options: dict[str, Any], out: Any = None, g: Any = None) -> Any:
-        if any(isinstance(a, np.ma.MaskedArray) for a in (x, g, *params)):
-            masked = next(a for a in (x, g, *params) if isinstance(a, np.ma.MaskedArray))
-            raise _structure.refused_conversion(name, masked, "filled()")
+        for a in (x, g, *params):
+            if isinstance(a, np.ma.MaskedArray):
+                raise _structure.refused_conversion(name, a, "filled()")
         if out is not None and not isinstance(out, np.ndarray):
             raise refused_mix(name, "out", out, x)
         given, x = x, promoted(operator, np.asarray(x))
@@ -51,7 +51,7 @@ def bind(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
 
     def computed(x: Any, params: tuple[Any, ...], options: dict[str, Any], g: Any) -> Any:
         x = x.astype(x.dtype.newbyteorder("="), copy=False)
-        brain = x.dtype if x.dtype.name == BFLOAT16 else None
+        brain = x.dtype if x.dtype.kind not in "fc" and x.dtype.name == BFLOAT16 else None
         if brain is not None:  # NumPy's functions do not know it
             params = tuple(np.asarray(p, brain).astype(np.float32) for p in params)
             x = x.astype(np.float32)
