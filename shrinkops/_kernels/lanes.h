@@ -8,7 +8,7 @@
 #include <immintrin.h>
 
 #define SHRINKOPS_AVX2 __attribute__((target("avx2,fma"))) static inline
-#define AHEAD(x) __builtin_prefetch((const char *) (x) + 2048)
+#define AHEAD(x) __builtin_prefetch((const void *) ((size_t) (x) + 2048)) /* no pointer may be said to point there */
 
 /* A step for every eight numbers of a group: their halves, of four doubles, are called a and b. */
 #define STEPS(x, n, LOAD, LOAD_SOME, STEP)                                                        \
