@@ -90,7 +90,7 @@ setup(
                 include_dirs=[np.get_include()],
                 define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
             )
-            for name in ("groups", "loops")
+            for name in ("exchange", "groups", "loops")
         ],
         compiler_directives=DIRECTIVES,
     ),

@@ -46,7 +46,14 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
         ("ruff", "format", "--check", "."),
         ("cython-lint", "shrinkops"),
         ("mypy",),
-        ("stubtest", "--mypy-config-file", "pyproject.toml", "shrinkops._kernels.loops", "shrinkops._kernels.groups"),
+        (
+            "stubtest",
+            "--mypy-config-file",
+            "pyproject.toml",
+            "shrinkops._kernels.exchange",
+            "shrinkops._kernels.groups",
+            "shrinkops._kernels.loops",
+        ),
     ],
     ids=" ".join,
 )

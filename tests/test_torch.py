@@ -6,6 +6,7 @@ import functools
 import io
 import itertools
 import shutil
+import threading
 import warnings
 
 import numpy as np
@@ -321,6 +322,103 @@ def test_autocast_changes_nothing(operator, torch, help):
         assert torch.equal(untouched, operator(x, *p))
         (gradient,) = torch.autograd.grad(found.sum(), z)
         assert torch.equal(gradient, operator.derivative(z.detach(), *p))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Memory that is NumPy's too
+
+LAYOUTS = {
+    "a line": lambda a: a,
+    "steps": lambda a: a[::2],
+    "turned": lambda a: a[:12].reshape(3, 4).T,
+    "of no dimension": lambda a: a[3],
+    "empty": lambda a: a[:0].reshape(0, 3),
+    "the same again": lambda a: a[:4].expand(3, 4),
+    "many axes": lambda a: a[:2].reshape(*[1] * 20, 2),
+}
+
+
+@pytest.fixture(params=["by exchange", "by NumPy"])
+def ways(request, torch, monkeypatch):
+    """The backend, and both of its ways to and from NumPy, one of them in use."""
+    from shrinkops._backends import torch as backend
+
+    ways = {"by exchange": backend.exchange, "by NumPy": backend.ByNumpy()}
+    if type(backend.exchange) is backend.ByNumpy:
+        pytest.skip("this release of PyTorch has nothing to exchange by")
+    way = ways[request.param]
+    for name, function in {
+        "evaluated_by": way.evaluated,
+        "to_numpy": way.to_numpy,
+        "from_numpy": way.from_numpy,
+    }.items():
+        monkeypatch.setattr(backend, name, function)
+    return way
+
+
+@pytest.mark.dtypes("number")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_both_ways_to_numpy(ways, layout, dtype, torch, help):
+    """The values, the dtype and the shape are those of NumPy on the same numbers, as is the memory."""
+    operator = shrinkops.softshrink
+    x = LAYOUTS[layout](torch.tensor(POINTS).to(getattr(torch, dtype)))
+    wide = x.to(torch.complex128 if x.is_complex() else torch.float64).clone()
+    assert x.data_ptr() == (ways.to_numpy(x).ctypes.data if x.numel() else 0)
+    for given in (x, x.clone().requires_grad_()):
+        y = operator(given, 0.5)
+        assert (y.dtype, y.shape) == (x.dtype, x.shape)
+        assert not y.numel() or y.data_ptr() != x.data_ptr()
+        torch.testing.assert_close(y, operator(wide, 0.5).to(x.dtype), rtol=2e-2 if "16" in dtype else 1e-6, atol=0)
+    out = torch.empty(x.shape, dtype=x.dtype)
+    assert torch.equal(operator(x, 0.5, out=out), operator(x, 0.5))
+
+
+def test_tensors_own_what_they_are_made_on(ways, torch):
+    """It lives as long as they do, and those that share memory lazily share it no longer once it is written to."""
+    x = torch.linspace(-3, 3, 10000)
+    expected = shrinkops.softshrink(x.numpy(), 0.5)
+    results = [shrinkops.softshrink(x.clone(), 0.5) for _ in range(50)]
+    assert all(np.array_equal(y.numpy(), expected) for y in results)
+    assert results[0].mul_(2).untyped_storage().nbytes() == x.nbytes
+    copy = torch._lazy_clone(x)
+    shrinkops.softshrink(x, 0.5, out=copy)
+    assert x[0] == -3
+    assert copy[0] == -2.5
+    with torch.inference_mode():
+        assert shrinkops.softshrink(x, 0.5).is_inference()
+    shrinkops.softshrink(x, 0.5).requires_grad_()
+    freed = threading.Thread(target=results.clear)  # a thread that has not made them
+    freed.start()
+    freed.join()
+
+
+def test_what_has_no_memory(operator, ways, torch, help):
+    """Tensors that look like plain ones: the formula sees to them."""
+    p, x = help.example(operator), points(torch)
+    expected = operator(x, *p)
+    assert operator(x.to("meta"), *p).shape == x.shape
+    torch.testing.assert_close(torch.func.functionalize(lambda a: operator(a, *p))(x), expected, rtol=1e-14, atol=1e-15)
+    torch.testing.assert_close(operator(torch._efficientzerotensor(3), *p), operator(torch.zeros(3), *p))
+    torch.testing.assert_close(torch.func.vmap(lambda a: operator(a, *p))(x), expected, rtol=0, atol=0)
+    torch.testing.assert_close(operator(torch._neg_view(-x), *p), expected, rtol=0, atol=0)
+    torch.testing.assert_close(operator(x.to(torch.int32), *p), operator(x.to(torch.int32).float(), *p))
+
+
+def test_exchange_refuses_what_it_cannot_do(torch):
+    """A TypeError or what PyTorch raises, before anything is read."""
+    from shrinkops._kernels.exchange import Exchange
+
+    if not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"):
+        pytest.skip("this release of PyTorch has nothing to exchange by")
+    exchange = Exchange(torch.Tensor.__dlpack_c_exchange_api__, torch.is_conj)
+    for bad in (torch.ones(3, dtype=torch.int32), torch.ones(3, device="meta"), torch.eye(2).to_sparse(), None):
+        with pytest.raises((TypeError, RuntimeError)):
+            exchange.to_numpy(bad)
+    for bad in (np.ones(3)[::-1], np.ones(3, ">f8"), np.broadcast_to(1.0, 3), np.ones(3, np.longdouble), [1.0]):
+        with pytest.raises(TypeError):
+            exchange.from_numpy(bad)
+    with pytest.raises(ValueError, match="PyCapsule"):
+        Exchange(object(), torch.is_conj)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

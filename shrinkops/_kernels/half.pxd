@@ -12,7 +12,7 @@ cdef extern from *:
     /* Processors of level v3 convert halves themselves, as widen() and narrow() do. */
     #if defined(__x86_64__) && defined(__GNUC__)
       #include <immintrin.h>
-      #define SHRINKOPS_CONVERTS __attribute__((target("arch=x86-64-v3"))) static
+      #define SHRINKOPS_CONVERTS __attribute__((target("arch=x86-64-v3"), unused)) static inline
       SHRINKOPS_CONVERTS void shrinkops_halves_to_floats(const uint16_t *x, float *y, Py_ssize_t n) {
         Py_ssize_t i = 0;
         for (; i + 8 <= n; i += 8) _mm256_storeu_ps(y + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) (x + i))));

@@ -1,0 +1,19 @@
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from .loops import Kernel
+
+__test__: dict[str, Any]
+
+@disjoint_base
+class Exchange:
+    def __init__(self, capsule: Any, conjugated: Callable[[Any], bool]) -> None: ...
+    def evaluated(self, kernel: Kernel, x: Any, params: tuple[Any, ...], which: int) -> Any: ...
+    def to_numpy(self, x: Any) -> NDArray[Any]: ...
+    def from_numpy(self, a: NDArray[Any], brain: bool = False) -> Any: ...
+
+def __reduce_cython__(self: Any) -> Any: ...
+def __setstate_cython__(self: Any, __pyx_state: Any) -> Any: ...
