@@ -127,7 +127,8 @@ def works_where_nothing_but_numpy_is(wheel, tmp_path):
 
 
 # The loops of run(), in order: of array parameters and of scalars the value, all derivatives together, each of three.
-VALUES, TOGETHER, APART = {0, 5}, {1, 6}, {2, 3, 4, 7, 8, 9}
+# Before those of scalars comes, with the number 5, the value where the threshold is NaN, which need not be fast.
+VALUES, TOGETHER, APART = {0, 6}, {1, 7}, {2, 3, 4, 8, 9, 10}
 
 
 def has_vectorised_loops(made):
@@ -148,7 +149,7 @@ def has_vectorised_loops(made):
         elif function and re.match(r"\s*for \(", line):
             found[function].append({16, 32, 64} <= widths[number])
     assert len(found) == 2 * len(shrinkops.OPERATORS)
-    wide = {key: {k for k, vectorised in enumerate(loops) if vectorised} for key, loops in found.items()}
+    wide = {key: {k for k, vectorised in enumerate(loops) if vectorised and k != 5} for key, loops in found.items()}
     assert not {key: k for key, k in wide.items() if not (k >= VALUES | APART or k == VALUES | TOGETHER)}
 
 

@@ -414,7 +414,14 @@ def test_exchange_refuses_what_it_cannot_do(torch):
     for bad in (torch.ones(3, dtype=torch.int32), torch.ones(3, device="meta"), torch.eye(2).to_sparse(), None):
         with pytest.raises((TypeError, RuntimeError)):
             exchange.to_numpy(bad)
-    for bad in (np.ones(3)[::-1], np.ones(3, ">f8"), np.broadcast_to(1.0, 3), np.ones(3, np.longdouble), [1.0]):
+    for bad in (
+        np.ones(3)[::-1],
+        np.ones(3, ">f8"),
+        np.broadcast_to(1.0, 3),
+        np.ones(3, np.longdouble),
+        np.ones(3, "V0"),
+        [1.0],
+    ):
         with pytest.raises(TypeError):
             exchange.from_numpy(bad)
     with pytest.raises(ValueError, match="PyCapsule"):

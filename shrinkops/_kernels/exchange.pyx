@@ -128,7 +128,7 @@ cdef class Exchange:
     cdef given(self, cnp.ndarray a, bint brain):
         cdef int dimensions = cnp.PyArray_NDIM(a), axis
         cdef int itemsize = <int> cnp.PyArray_ITEMSIZE(a)
-        cdef bint taken = cnp.PyArray_ISBEHAVED(a)
+        cdef bint taken = cnp.PyArray_ISBEHAVED(a) and itemsize > 0
         for axis in range(dimensions):
             taken = taken and cnp.PyArray_STRIDE(a, axis) >= 0 and cnp.PyArray_STRIDE(a, axis) % itemsize == 0
         cdef View view = View(cnp.PyArray_BYTES(a), PROCESSOR, 0, dimensions, FLOATING, 8 * itemsize, 1, NULL, NULL, 0)
