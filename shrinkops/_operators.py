@@ -731,9 +731,9 @@ def logshrink(xp: ModuleType, x: Any, lambd: Any, eps: Any) -> Any:
     at the least of :math:`z / 2 + \lambda \log(1 + z / \varepsilon) / z`. At the jump itself it is 0. Below :math:`|x|
     = \varepsilon`, where the difference cancels, :math:`z` is :math:`2 (|x| \varepsilon - \lambda) / (\varepsilon - |x|
     + S)`. Kernels return the nearest numbers in float16, bfloat16 and float32, and stay below 1 ulp in float64, 1.1
-    where the result is subnormal;
-    the array formula is within a few ulp, but where :math:`S` is small. The derivatives are :math:`(1 + (|x| + \varepsilon)
-    / S) / 2`, :math:`-1 / S` and :math:`(|x| - z) / S`. With ``lambd = 0`` or ``eps = inf`` it is the identity.
+    where the result is subnormal; the array formula is within a few ulp, but where :math:`S` is small. The derivatives
+    are :math:`(1 + (|x| + \varepsilon) / S) / 2`, :math:`-1 / S` and :math:`(|x| - z) / S`. With
+    ``lambd = 0`` or ``eps = inf`` it is the identity.
 
     References
     ----------
