@@ -23,6 +23,7 @@ from ._checks import check_scalar, refused_mix, refused_requirement, refused_typ
 F = TypeVar("F", bound=Callable[..., Any])
 
 OPERATORS: dict[str, Operator] = {}
+ALL = -1  # parameters, in the order of the signature
 
 
 class Function:
@@ -42,7 +43,7 @@ class Function:
     """
 
     count: int  # of the parameters
-    further: tuple[Callable[..., Any], ...]  # what they must meet together, beside being at least 0
+    further: tuple[tuple[int, Callable[..., Any]], ...]  # what they must meet beside being at least 0: one, ALL of them
 
     def __init__(self, operator: Operator, which: int, doc: str | None = None) -> None:
         self.operator = operator
@@ -84,8 +85,8 @@ class Function:
             else:
                 plain = False
         if plain:
-            for holds in self.further:
-                plain = plain and numbers and holds(*params)
+            for k, holds in self.further:
+                plain = plain and numbers and (holds(*params) if k == ALL else holds(params[k]))
         if not plain:
             cls, params = self.operator.checked(x, params, named)
         return (self.implementations.get(cls) or self.implementation(cls, x))(x, params, out)
@@ -161,7 +162,7 @@ class Operator(Function):
         ]
         self.requirements = tuple(sorted(defaults + given, key=lambda r: (len(r.positions), r.positions)))
         self.count = len(parameters)
-        self.further = tuple(r.of_all(len(parameters)) for r in given)
+        self.further = tuple(r.quickly(len(parameters)) for r in given)
         missing = inspect.Parameter.empty
         self._rest = [None if missing in self.defaults[n:] else self.defaults[n:] for n in range(len(parameters))]
         self.partials: Callable[..., Any]
@@ -315,11 +316,13 @@ class Requirement(NamedTuple):
         """Return the parameters that it is about."""
         return [params[k] for k in self.positions]
 
-    def of_all(self, count: int) -> Callable[..., Any]:
-        """Return it as a function of all parameters in order."""
+    def quickly(self, count: int) -> tuple[int, Callable[..., Any]]:
+        """Return it as a function of one parameter, and which, or of ALL of them."""
+        if len(self.positions) == 1:
+            return self.positions[0], self.holds
         if self.positions == tuple(range(count)):
-            return self.holds
-        return lambda *params: self.holds(*self.among(params))
+            return ALL, self.holds
+        return ALL, lambda *params: self.holds(*self.among(params))
 
 
 @overload

@@ -72,16 +72,17 @@ cdef inline pair doubled(pair p, bint fma) noexcept nogil:
     return plus((2 * p[0], 2 * p[1]), times(p, p, True, fma), True)
 
 
-cdef inline double rough_exponential(double z, bint fma) noexcept nogil:
-    """exp(z) to 2^-22, where that is a normal number."""
+cdef inline pair rough_exponential(double z, bint fma) noexcept nogil:
+    """exp(z) - 1 and exp(z) to 2^-21, where that is a normal number."""
     cdef double shifted = madd(z, 1.4426950408889634, 6755399441055744.0, fma)
     cdef double k = shifted - 6755399441055744.0, r = z - k * 0.6931471805599453, e = 0.001388888888888889
+    cdef double u = power_of_two(k)
     e = madd(e, r, 0.008333333333333333, fma)
     e = madd(e, r, 0.041666666666666664, fma)
     e = madd(e, r, 0.16666666666666666, fma)
     e = madd(e, r, 0.5, fma)
-    e = madd(e, r, 1.0, fma)
-    return madd(e, r, 1.0, fma) * power_of_two(k)
+    e = madd(e, r, 1.0, fma) * r
+    return (madd(u, e, u - 1, fma), madd(u, e, u, fma))
 
 
 cdef struct Octave:
@@ -141,3 +142,10 @@ cdef inline pair exponential_pair(pair z, bint low, bint exact, bint fma) noexce
     """exp(z) where that is a normal number."""
     cdef Exponential e = exponential(z, low, exact, fma)
     return scaled(plus((1.0, 0.0), e.p, low), power_of_two(e.k))
+
+
+cdef inline pair exponential_less_one(pair z, bint low, bint fma) noexcept nogil:
+    """exp(z) - 1 where exp(z) is a normal number."""
+    cdef Exponential e = exponential(z, low, False, fma)
+    cdef double u = power_of_two(e.k)
+    return plus(total(u, -1, low), scaled(e.p, u), low)

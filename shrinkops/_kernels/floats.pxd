@@ -65,6 +65,18 @@ cdef inline float rounded_sum(floats y, float margin, uint32_t *doubt) noexcept 
     return longer
 
 
+cdef inline float error_of(floats y, bint inexact) noexcept nogil:
+    """What a number that is the same for all elements, or a quotient, may be wrong by as a pair, and more: 2^-44 of it."""
+    return y[0] * <float> 5.684341886080802e-14 if inexact else <float> 0
+
+
+cdef inline float rounded_multiple(float x, floats y, float error, uint32_t *doubt) noexcept nogil:
+    """The nearest float of x y, by a multiple that is somewhat longer, and one that is shorter."""
+    cdef float longer = c_fmaf(x, y[0], x * (y[1] + error)), shorter = c_fmaf(x, y[0], x * (y[1] - error))
+    doubt[0] |= <uint32_t> differ(longer, shorter)
+    return longer
+
+
 cdef inline float greater_of(floats y, float margin, float other, uint32_t *doubt) noexcept nogil:
     """The nearest float, or another one that is greater; where the low part is NaN, the other."""
     cdef float longer = c_fmaf(y[1], 1 + margin, y[0]), shorter = c_fmaf(y[1], 1 - margin, y[0])

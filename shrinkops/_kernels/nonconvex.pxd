@@ -5,9 +5,11 @@
 # A float whose result is ill-conditioned is in doubt.
 
 from .arithmetic cimport (
-    INFINITY, absolute, as_bits, as_double, c_sqrt, copy_sign, maximum, minimum, real, uint32_t, uint64_t,
+    INFINITY, absolute, as_bits, as_double, c_sqrt, copy_sign, madd, maximum, minimum, real, uint32_t, uint64_t,
 )
-from .exponential cimport exponential_pair, logarithm, logarithm_pair, rough_exponential, rough_logarithm
+from .exponential cimport (
+    exponential_less_one, exponential_pair, logarithm, logarithm_pair, rough_exponential, rough_logarithm,
+)
 from .pairs cimport (
     NOISE, below, chosen, negative, over, pair, plus, product, root, scaled, settle, summed, times, total, wants_low,
 )
@@ -44,104 +46,99 @@ cdef inline pair power_scale(double greatest, real a, uint32_t *doubt) noexcept 
 # ---------------------------------------------------------------------------------------------------------------------
 # |y|^p: z (1 + W) = a, W = lambd p z^(p - 2)
 
+cdef inline pair lp_lost(pair log, double lambd, double p, bint exact, bint fma) noexcept nogil:
+    """lambd p z^(p - 1) = a - z, by log z."""
+    cdef pair power = times(log, total(p, -1, True), True, fma)
+    power = (maximum(power[0], <double> -700), power[1])
+    return times(product(lambd, p, True, fma), exponential_pair(power, True, exact, fma), True, fma)
+
+
 cdef struct Power:
-    pair knot     # the threshold T
-    double z      # and the root there
-    double w      # W there: p / (2 (1 - p)); beyond, W is less
+    pair knot    # the threshold T
+    double z     # and the root there
+    double w     # W there: p / (2 (1 - p)); beyond, W is less
+    pair lost    # lambd p z^(p - 1), for that z
 
 cdef inline Power lp_knot(double lambd, double p, bint fma) noexcept nogil:
     """T = (2 - p) / (2 (1 - p)) z, z = (2 lambd (1 - p))^(1 / (2 - p))."""
     cdef Power k
     cdef pair q = total(1, -p, True), two_q = total(2, -p, True)
     cdef pair z = times((2 * lambd, 0.0), q, True, fma)
-    cdef pair log = plus(logarithm_pair(z[0], False, fma), (z[1] / z[0], 0.0), True)
-    z = exponential_pair(over(log, two_q, True, fma), True, False, fma)
+    cdef pair log = over(plus(logarithm_pair(z[0], False, fma), (z[1] / z[0], 0.0), True), two_q, True, fma)
+    z = exponential_pair(log, True, False, fma)
     k.z = z[0]
     k.w = 0.5 * p / q[0]
+    k.lost = lp_lost(plus(log, (-z[1] / z[0], 0.0), True), lambd, p, False, fma)
     k.knot = over(times(z, two_q, True, fma), scaled(q, 2), True, fma)
     k.knot = (k.knot[0], 0 if absolute(k.knot[1]) < k.knot[0] * FUNCTION_NOISE else k.knot[1])
     return k
 
 
-cdef inline double lp_ratio(double t, double p, double knot_w, bint rough, bint fma) noexcept nogil:
-    """W at t times the root at the knot, by what it is there."""
-    cdef double power = maximum((p - 2) * (rough_logarithm(t, fma) if rough else logarithm(t, fma)), <double> -700)
-    if rough:
-        return knot_w * rough_exponential(power, fma)
-    return knot_w * exponential_pair((power, 0.0), False, False, fma)[0]
+cdef inline double lp_step(double l, double d, double p, double w, bint fma) noexcept nogil:
+    """A step of Halley's method for exp(l) + w exp((p - 1) l) = 1 + w + d, after which three times as many digits are
+    right, of twenty bits: z is exp(l), in units of the root at the knot, and d what x is beyond it.
+
+    What cancels near the knot, the more the nearer p is to 1, is not there: exp() - 1 is what is computed.
+    """
+    cdef pair inverse = rough_exponential(-l, fma), power = rough_exponential((p - 1) * l, fma)
+    cdef double f = madd(inverse[1], madd(w, power[0], -d, fma), -inverse[0], fma), h = w * inverse[1] * power[1]
+    cdef double f1 = madd(p - 1, h, 1, fma), f2 = madd((p - 1) * (p - 1), h, 1, fma)
+    return l - 2 * f * f1 / (2 * f1 * f1 - f * f2)
 
 
-cdef inline double lp_step(double t, double a, double p, double knot_w, bint rough, bint fma) noexcept nogil:
-    """A step of Halley's method, after which three times as many digits are right; a rough one gives 20 bits."""
-    cdef double w = lp_ratio(t, p, knot_w, rough, fma)
-    cdef double f = t * (1 + w) - a, f1 = 1 - (1 - p) * w, f2 = (1 - p) * (2 - p) * w    # by 1 / t
-    return t - 2 * t * f * f1 / (2 * t * f1 * f1 - f * f2)
+cdef inline pair lp_polished(double z, double a, double lambd, double p, bint fma) noexcept nogil:
+    """A step of Newton's method in more digits, which squares what is missing of a double."""
+    cdef pair lost = lp_lost(logarithm_pair(z, True, fma), lambd, p, True, fma)
+    cdef pair f = plus(total(z, -a, True), lost, True)
+    return total(z, -(f[0] + f[1]) * z / (z - (1 - p) * lost[0]), True)
 
 
-cdef struct LpRoot:
-    pair z, lost    # and lambd p z^(p - 1) = a - z
+cdef inline pair lp_root(real a, double lambd, double p, Power k, bint fma, uint32_t *doubt) noexcept nogil:
+    """The larger root, z_T exp(l), where z_T is that at the knot: by steps of Halley's method in l, the last one with
+    low parts where they are wanted."""
+    cdef bint low = wants_low(a, doubt)
+    cdef double far = 1e307, x = maximum(<double> a, k.knot[0])
+    x = x if x < INFINITY else k.knot[0]
+    cdef pair past = plus((x, 0.0), negative(plus((k.z, 0.0), k.lost, True)), True)
+    cdef double d = past[0] * (1 / k.z) if real is float else past[0] / k.z
+    d = minimum(d, far)    # far beyond nothing is lost
+    # It is a concave function of x: below x and below its tangent at the knot.
+    cdef double l = rough_logarithm(minimum(1 + k.w + d, 1 + d * (2 / (2 - p))), fma)
+    l = lp_step(l, d, p, k.w, fma)
+    l = lp_step(l, d, p, k.w, fma)
+    cdef pair power = times((l, 0.0), total(p, -1, low), low, fma)
+    cdef pair grown = times((k.z, 0.0), exponential_less_one((l, 0.0), low, fma), low, fma)
+    cdef pair change = times(k.lost, exponential_less_one(power, low, fma), low, fma)
+    cdef pair f = plus(plus(grown, negative(past), low), change, low), z = plus((k.z, 0.0), grown, low)
+    cdef double lost = k.lost[0] + change[0], inverse = 1 / (z[0] - (1 - p) * lost), step = (f[0] + f[1]) * inverse
+    step = step * (1 + 0.5 * step * inverse * (z[0] + (1 - p) * (1 - p) * lost))
+    z = chosen(d < far, plus(z, (z[0] * (0.5 * step * step - step), 0.0), low), (x, 0.0))
+    return lp_polished(z[0], x, lambd, p, fma) if doubt == NULL else z
 
 
-cdef inline LpRoot lp_polished(double z, double a, double lambd, double p, bint exact, bint fma) noexcept nogil:
-    """A step of Newton's method with low parts."""
-    cdef LpRoot result
-    cdef pair log = times(logarithm_pair(z, exact, fma), total(p, -1, True), True, fma), f
-    log = (maximum(log[0], <double> -700), log[1])
-    cdef pair lost = times(product(lambd, p, True, fma), exponential_pair(log, True, exact, fma), True, fma)
-    f = plus(total(z, -a, True), lost, True)
-    cdef double step = (f[0] + f[1]) * z / (z - (1 - p) * lost[0])
-    result.z = total(z, -step, True)
-    result.lost = plus(lost, (lost[0] * (1 - p) * step / z, 0.0), True)
-    return result
-
-
-cdef inline LpRoot lp_root(
-    real a, double lambd, double p, double knot, double knot_z, double knot_w, bint fma, uint32_t *doubt,
-) noexcept nogil:
-    cdef LpRoot result
-    cdef double x = maximum(<double> a, knot)
-    x = x if x < INFINITY else knot
-    # In units of the root at the knot, and where squares do not overflow: far beyond nothing is lost. The root is a
-    # concave function of x: below x and below its tangent at the knot.
-    cdef double far = 1e100, unit = x / knot_z, z
-    cdef bint beyond = unit > far
-    unit = minimum(unit, far)
-    cdef double t = minimum(unit, 1 + (unit - knot / knot_z) * (2 / (2 - p)))
-    t = lp_step(t, unit, p, knot_w, True, fma)
-    t = lp_step(t, unit, p, knot_w, True, fma)
-    t = lp_step(t, unit, p, knot_w, False, fma)
-    z = x if beyond else t * knot_z
-    if not wants_low(a, doubt):
-        result.z = (z, 0.0)
-        result.lost = (z * lp_ratio(t, p, knot_w, False, fma), 0.0)
-        return result
-    result = lp_polished(z, x, lambd, p, False, fma)
-    if doubt == NULL:    # the step squares what is missing of a double
-        result = lp_polished(result.z[0], x, lambd, p, True, fma)
-    return result
-
-
-cdef inline double lp_value(
-    real a, double lambd, double p, double knot, double knot_z, double knot_w, bint fma, uint32_t *doubt,
-) noexcept nogil:
-    cdef pair z = lp_root(a, lambd, p, knot, knot_z, knot_w, fma, doubt).z
-    return settled(a, z, z[0] * 16 < a, a > knot, FUNCTION_NOISE, doubt)
+cdef inline double lp_value(real a, double lambd, double p, Power k, bint fma, uint32_t *doubt) noexcept nogil:
+    cdef pair z = lp_root(a, lambd, p, k, fma, doubt)
+    return settled(a, z, z[0] * 16 < a, a > k.knot[0], FUNCTION_NOISE, doubt)
 
 
 cdef inline double lp_derivative(
-    double k, real a, double lambd, double p, double knot, double knot_z, double knot_w, bint fma, uint32_t *doubt,
+    double k, real a, double lambd, double p, Power at, bint fma, uint32_t *doubt,
 ) noexcept nogil:
     """D = z / (z - (1 - p) (a - z)); -(a - z) / lambd D; -(a - z) (1 / p + log z) D."""
     cdef bint low = wants_low(a, doubt)
-    cdef LpRoot at = lp_root(a, lambd, p, knot, knot_z, knot_w, fma, doubt)
-    cdef pair log = (logarithm(at.z[0], fma), 0.0)
+    cdef pair z = lp_root(a, lambd, p, at, fma, doubt), log, lost, d
+    cdef double power
     if low:
-        log = plus(logarithm_pair(at.z[0], doubt == NULL, fma), (at.z[1] / at.z[0], 0.0), True)
-    cdef pair d = over(
-        at.z, plus(at.z, negative(times(total(1, -p, low), at.lost, low, fma)), low), low, fma)
+        log = plus(logarithm_pair(z[0], doubt == NULL, fma), (z[1] / z[0], 0.0), True)
+        lost = lp_lost(log, lambd, p, doubt == NULL, fma)
+    else:
+        log = (logarithm(z[0], fma), 0.0)
+        power = maximum((p - 2) * logarithm(z[0] / at.z, fma), <double> -700)
+        lost = (z[0] * at.w * exponential_pair((power, 0.0), False, False, fma)[0], 0.0)
+    d = over(z, plus(z, negative(times(total(1, -p, low), lost, low, fma)), low), low, fma)
     log = plus(over((1.0, 0.0), (p, 0.0), True, fma), log, True)
-    cdef double by_x = settled(a, d, at.z[0] * 16 < a, a > knot, FUNCTION_NOISE, doubt)
-    d = times(at.lost, d, low, fma)
+    cdef double by_x = settled(a, d, z[0] * 16 < a, a > at.knot[0], FUNCTION_NOISE, doubt)
+    d = times(lost, d, low, fma)
     cdef double by_lambd = -summed(a, over(d, (lambd, 0.0), low, fma), doubt)
     cdef double by_p = -summed(a, times(d, log, low, fma), doubt)
     return by_x if k < 1 else (by_lambd if k < 2 else by_p)

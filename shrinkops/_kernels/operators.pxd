@@ -122,7 +122,7 @@ cdef struct Constants:
     pair excess        # of mcpshrink, slope - 1
     double unit
     pair loss
-    pair at_knot       # of lpshrink, the root at the knot and what it is made of
+    Power power        # of lpshrink, what is known of the knot
     double knot        # the second knot, or the place of a jump
     double vanishing   # up to where the value is 0, if not of itself
     double doubtful    # beyond it results may be in doubt
@@ -136,11 +136,11 @@ cdef inline Constants constants(Op op, real x, bint each, bint fma) noexcept nog
     What is not used of them is not computed.
     """
     cdef Constants c
-    cdef Power power
     c.t = c.h = c.knot = c.vanishing = c.doubtful = 0
-    c.slope = c.excess = c.loss = c.at_knot = (0.0, 0.0)
+    c.slope = c.excess = c.loss = (0.0, 0.0)
     c.noise = NOISE
     c.unit = 1
+    c.power = Power((0, 0), 0, 0, (0, 0))
     c.singles = Singles((0, 0), (0, 0), 0, 0, 0)
     if Op is Tanhshrink:
         pass
@@ -196,13 +196,12 @@ cdef inline Constants constants(Op op, real x, bint each, bint fma) noexcept nog
         c.doubtful = doubtful_from(0, c.slope, False)
         c.vanishing = 0 if (<real> op.lambd < INFINITY) | (<real> op.delta == 0) else <real> INFINITY
         c.singles = singles_of_each_huber(<float> op.lambd, <float> op.delta) if each else \
-            singles_of_huber(op.delta, c.slope, c.loss, c.doubtful)
+            singles_of_huber(op.delta, c.slope, c.loss)
     elif Op is Lpshrink:
         c.h = op.p
         c.t = nonnegative(op.lambd) if (op.p > 0) & (op.p < 1) else <double> NAN
-        power = lp_knot(op.lambd, op.p, fma)
-        c.knot = below(power.knot)
-        c.at_knot = (power.z, power.w)
+        c.power = lp_knot(op.lambd, op.p, fma)
+        c.knot = below(c.power.knot)
     elif Op is Logshrink:
         c.h = op.eps
         c.t = nonnegative(op.lambd) if op.eps > 0 else <double> NAN
@@ -287,8 +286,9 @@ cdef inline real value(Op op, Constants c, real x, bint each, bint fma, uint32_t
         y = x - t
         return <real> 0 if x <= t else y
     elif Op is Hubershrink:
-        y = minimum(huber_value(a, c.slope, c.unit, c.loss, c.knot, c.doubtful, c.singles, fma, doubt), a)
-        y = <real> 0 if a <= <real> c.vanishing else y
+        y = huber_value(
+            a, c.slope, c.unit, c.loss, c.knot, <real> c.vanishing, c.doubtful, c.singles, fma, doubt)
+        y = minimum(y, a)
         return copy_sign(with_nan(y, t, each), x)
     elif Op is Sigmoidshrink:
         y = sigmoid_value(a, c.t, c.h, fma, doubt)
@@ -298,7 +298,7 @@ cdef inline real value(Op op, Constants c, real x, bint each, bint fma, uint32_t
     elif Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink:
         # Without a penalty, lambd = 0 or a parameter that is infinite, x as it is.
         if Op is Lpshrink:
-            y = <real> lp_value(a, c.t, c.h, c.knot, c.at_knot[0], c.at_knot[1], fma, doubt)
+            y = <real> lp_value(a, c.t, c.h, c.power, fma, doubt)
         elif Op is Logshrink:
             y = <real> log_value(a, c.t, c.h, c.knot, fma, doubt)
         else:
@@ -361,7 +361,7 @@ cdef inline real pull(Op op, Constants c, int k, real g, real x, bint fma, uint3
         return signed(k, g, d, x, t)
     elif Op is Lpshrink or Op is Logshrink or Op is Cauchyshrink or Op is Sigmoidshrink:
         if Op is Lpshrink:
-            d = lp_derivative(k, a, c.t, c.h, c.knot, c.at_knot[0], c.at_knot[1], fma, doubt)
+            d = lp_derivative(k, a, c.t, c.h, c.power, fma, doubt)
         elif Op is Logshrink:
             d = log_derivative(k, a, c.t, c.h, c.knot, fma, doubt)
         elif Op is Cauchyshrink:

@@ -6,7 +6,8 @@ from .arithmetic cimport (
     reciprocal, residual, round_to_odd, sum_error, uint32_t, uint64_t,
 )
 from .floats cimport (
-    Singles, floats, gap, greater_of, halves, margin_of, multiple_of, product_of, quotient_of, rounded_sum, sum_of,
+    Singles, error_of, floats, gap, greater_of, halves, margin_of, multiple_of, product_of, quotient_of,
+    rounded_multiple, rounded_sum, sum_of,
 )
 from .pairs cimport (
     NOISE, chosen, gap_of, multiple_by, negative, over, pair, plus, product, root, scaled, settle, summed, times, total,
@@ -258,9 +259,11 @@ cdef inline double scad_derivative(
 
 # Huber: the greater of two lines
 
-cdef inline Singles singles_of_huber(double delta, pair slope, pair loss, double doubtful) noexcept nogil:
-    cdef float normal = normal_from_huber(delta, slope[0])
-    return Singles(halves(slope[0], slope[1]), halves(loss[0], loss[1]), 0, margin_of(doubtful < INFINITY), normal)
+cdef inline Singles singles_of_huber(double delta, pair slope, pair loss) noexcept nogil:
+    cdef floats multiple = halves(slope[0], slope[1])
+    cdef bint exact = (multiple[0] == slope[0]) & (slope[1] == 0)
+    return Singles(multiple, halves(loss[0], loss[1]), 0, error_of(multiple, not exact),
+                   normal_from_huber(delta, slope[0]))
 
 
 cdef inline Singles singles_of_each_huber(float lambd, float delta) noexcept nogil:
@@ -269,7 +272,7 @@ cdef inline Singles singles_of_each_huber(float lambd, float delta) noexcept nog
     cdef floats slope = quotient_of(1, sum_of(1, <float> 0 if plain else lambd))
     cdef floats loss = multiple_of(lambd, (delta, 0))
     loss = (<float> 0 if plain else loss[0], <float> 0 if plain else loss[1])
-    return Singles(slope, loss, 0, margin_of(True), normal_from_huber(delta, slope[0]))
+    return Singles(slope, loss, 0, error_of(slope, True), normal_from_huber(delta, slope[0]))
 
 
 cdef inline float normal_from_huber(real delta, real slope) noexcept nogil:
@@ -280,8 +283,8 @@ cdef inline float normal_from_huber(real delta, real slope) noexcept nogil:
 cdef inline float huber_in_floats(float a, Singles s, uint32_t *doubt) noexcept nogil:
     """The greater of two lines; of what an infinite loss leaves the low part is NaN."""
     cdef floats outer = gap(a, s.offset[0])
-    cdef float inner = rounded_sum(multiple_of(a, s.slope), s.margin, doubt)
-    doubt[0] |= <uint32_t> ((a < s.normal) & (a > 0))
+    cdef float inner = rounded_multiple(a, s.slope, s.margin, doubt)
+    doubt[0] |= <uint32_t> ((a <= s.normal) & (a > 0))
     outer = (outer[0], outer[1] - s.offset[1])
     return greater_of(outer, margin_of(s.offset[1] != 0), inner, doubt)
 
@@ -292,15 +295,18 @@ cdef inline double huber_in_doubles(double a, pair slope, double unit, pair loss
 
 
 cdef inline real huber_value(
-    real a, pair slope, double unit, pair loss, double knot, double doubtful, Singles singles, bint fma,
-    uint32_t *doubt,
+    real a, pair slope, double unit, pair loss, double knot, real vanishing, double doubtful, Singles singles,
+    bint fma, uint32_t *doubt,
 ) noexcept nogil:
-    """Up to the knot a slope, in units of a power of two, and a - loss beyond it."""
+    """Up to the knot a slope, in units of a power of two, and a - loss beyond it.
+
+    Where it vanishes all floats are in doubt.
+    """
     if real is float:
         if fma and doubt != NULL:
             return huber_in_floats(a, singles, doubt)
     elif fma and doubt != NULL:
-        return huber_in_doubles(a, slope, unit, loss)
+        return <real> 0 if a <= vanishing else huber_in_doubles(a, slope, unit, loss)
     cdef bint low = wants_low(a, doubt), near = <double> a <= knot
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0], lost = loss[0] * scale[0]
@@ -308,7 +314,8 @@ cdef inline real huber_value(
     cdef pair outer = plus((x, 0.0), (-lost, -loss[1] * scale[0]), low)
     cdef double exact = 0 if sum_error(x, -lost, outer[0]) == 0 else x
     cdef pair y = chosen(near, inner, outer)
-    return <real> (settle(a, y, (x if near else exact) > (doubtful if near else 0), NOISE, doubt) * scale[1])
+    y[0] = settle(a, y, (x if near else exact) > (doubtful if near else 0), NOISE, doubt) * scale[1]
+    return <real> 0 if a <= vanishing else <real> y[0]
 
 
 # Hyperbolic
