@@ -30,7 +30,9 @@ class Function:
     """
     One function of an operator - its value, a derivative, its penalty - on arrays of any library.
 
-    A backend binds it to an array type: ``bind(function, cls)`` returns ``implementation(x, params, out, g)``.
+    A backend binds it to an array type: ``bind(function, cls)`` returns ``implementation(x, params, out, g)``, whose
+    parameters are checked. Its ``quickly(x, params, out)``, if it has one, takes them as they come, and gives
+    NotImplemented where there is more to see to.
 
     Parameters
     ----------
@@ -51,6 +53,7 @@ class Function:
         if operator is not self:  # which says them itself
             self.count, self.further = operator.count, operator.further
         self.implementations: dict[type, Callable[..., Any]] = {}
+        self.quick: dict[type, Callable[..., Any]] = {}  # that check the parameters of most calls themselves
         self.__doc__ = doc
 
     def formula(self, xp: Any, x: Any, params: tuple[Any, ...], g: Any = None) -> Any:
@@ -69,12 +72,19 @@ class Function:
             if backend is None:
                 raise refused_type(self.operator.__name__, "x", x)
             found = self.implementations[cls] = backend.bind(self, cls)
+            if hasattr(found, "quickly"):
+                self.quick[cls] = found.quickly
         return found
 
     def __call__(self, x: Any, *params: Any, out: Any = None, **named: Any) -> Any:
         """Evaluate the function; see its docstring."""
         cls = type(x)
         # What most calls are like is seen here, where that costs least.
+        quickly = self.quick.get(cls)
+        if quickly is not None and not named:
+            y = quickly(x, params, out)
+            if y is not NotImplemented:
+                return y
         plain = not named and len(params) == self.count
         numbers = True
         for p in params:

@@ -103,7 +103,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             raise refused_dtype(name, operator.parameters[k], array.dtype)
         return array.astype(dtype, copy=False)
 
-    return anything if kernel is None or cls is not np.ndarray else Exact(kernel, which, anything)
+    return anything if kernel is None or cls is not np.ndarray else Exact(kernel, function, anything)
 
 
 def plain(a: Any) -> Any:

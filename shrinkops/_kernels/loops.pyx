@@ -36,8 +36,8 @@ from .layout cimport (
 from .operators cimport (
     Analytic, Cauchyshrink, Constants, Elasticnetshrink, Firmshrink, Garroteshrink, Hardshrink, Hubershrink,
     Hyperbolicshrink, Logshrink, Lpshrink, Mcpshrink, Nonnegshrink, OneSided, Op, Scadshrink, Shrink, Sigmoidshrink,
-    Softshrink, Tanhshrink, Threshold, constants, heavy, hopeless, long_row, plane_derivative, plane_value, pull,
-    rounds_once, value,
+    Softshrink, Tanhshrink, Threshold, constants, heavy, hopeless, long_row, never_in_doubt, plane_derivative, plane_value,
+    pull, rounds_once, value,
 )
 from .pairs cimport pair
 from .platform cimport (
@@ -175,7 +175,7 @@ cdef inline void evaluate(
             stop = LANES
         else:
             start = min(start, m - LANES)
-            stop = m if rounds_once(op[0]) else min(m, start + STRETCH)
+            stop = m if never_in_doubt(op[0]) else min(m, start + STRETCH)
             stop -= (stop - start) % LANES
         if real is double:
             run(op[0], c, arrays, which, here, <doubles_out> target, start, stop, fma, &doubt)
@@ -1022,27 +1022,48 @@ cdef class Kernel:
 cdef class Exact:
     """A function of an operator on arrays of one dtype by its kernel, and by another function on all else.
 
-    exact(x, params, out, g), as a backend binds it; `otherwise` takes the same.
+    exact(x, params, out, g), as a backend binds it; `otherwise` takes the same. exact.quickly(x, params, out) takes
+    parameters that nobody has checked, and gives NotImplemented where it would not be quick.
     """
     cdef Kernel kernel
-    cdef int which
+    cdef int which, count
+    cdef tuple further
     cdef object otherwise
 
-    def __init__(self, Kernel kernel not None, int which, otherwise):
+    def __init__(self, Kernel kernel not None, function, otherwise):
         self.kernel = kernel
-        self.which = which
+        self.which = function.which
+        self.count = function.count
+        self.further = function.further
         self.otherwise = otherwise
 
     def __call__(self, cnp.ndarray x, tuple params, out=None, g=None):
-        if g is None and (out is None or type(out) is cnp.ndarray):
+        y = NotImplemented
+        if g is None and (out is None or type(out) is cnp.ndarray) and alone(params, x):
+            y = self.kernel.evaluated(x, params, out, self.which, None, False)
+        return self.otherwise(x, params, out, g) if y is NotImplemented else y
+
+    def quickly(self, cnp.ndarray x, tuple params, out=None):
+        if len(params) != self.count or not (out is None or type(out) is cnp.ndarray) or not alone(params, x):
+            return NotImplemented
+        for p in params:
+            if type(p) is float and not <double> p >= 0:
+                return NotImplemented
+        for k, holds in self.further:
             for p in params:
-                if type(p) is not float and (type(p) is not cnp.ndarray or p.dtype is not x.dtype):
-                    break
-            else:
-                y = self.kernel.evaluated(x, params, out, self.which, None, False)
-                if y is not NotImplemented:
-                    return y
-        return self.otherwise(x, params, out, g)
+                if type(p) is not float:
+                    return NotImplemented
+            if not (holds(*params) if k < 0 else holds(params[k])):
+                return NotImplemented
+        return self.kernel.evaluated(x, params, out, self.which, None, False)
+
+
+cdef bint alone(tuple params, cnp.ndarray x):
+    """Whether parameters are floats and NumPy's own arrays of the dtype of x."""
+    for p in params:
+        if type(p) is not float and (type(p) is not cnp.ndarray or p.dtype is not x.dtype):
+            return False
+    return True
 
 
 cdef int kind_of(cnp.ndarray x, bint brain) noexcept:

@@ -259,6 +259,11 @@ cdef inline bint rounds_once(Op op) noexcept nogil:
     return Op is Softshrink or Op is Hardshrink or Op is Shrink or Op is Threshold or Op is Nonnegshrink
 
 
+cdef inline bint never_in_doubt(Op op) noexcept nogil:
+    """Whether no float is, so that there is nothing to compute again: of tanhshrink all were tried."""
+    return rounds_once(op) or Op is Tanhshrink
+
+
 cdef inline real with_nan(real y, real t, bint each) noexcept nogil:
     """NaN where a threshold is. That which is the same for all elements is looked at before the loop."""
     if each:

@@ -167,7 +167,7 @@ cdef inline real tanhshrink(real x, bint fma, uint32_t *doubt) noexcept nogil:
     if real is double:
         if doubt != NULL:
             return tanhshrink_double(x, fma)
-    return copy_sign(<real> tanhshrink_narrow(<float> x, fma), x) if x == x else x
+    return copy_sign(<real> tanhshrink_narrow(<float> x, fma), x)    # a NaN as it came, in what is far
 
 
 cdef inline double tanhshrink_derivative(real x, bint fma, uint32_t *doubt) noexcept nogil:
