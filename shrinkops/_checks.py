@@ -6,6 +6,7 @@ import math
 import numbers
 import operator
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,16 @@ def check_threads(n: Any) -> int:
         msg = f"the number of threads must be between 1 and {MAX_THREADS}, got {n}"
         raise ValueError(msg)
     return int(n)
+
+
+def check_count(name: str, argument: str, value: Any) -> None:
+    """Refuse what is no number of things."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        msg = f"{name}: {argument} must be an integer, got {value!r}"
+        raise TypeError(msg)
+    if value < 0:
+        msg = f"{name} requires {argument} >= 0, got {argument}={value}"
+        raise ValueError(msg)
 
 
 def usable_processors() -> int:
@@ -95,8 +106,9 @@ def dtype_name(dtype: Any) -> str:
 
 
 def refused_dtype(name: str, argument: str, dtype: Any) -> TypeError:
-    """Return the error for an array that holds no numbers to shrink."""
-    return TypeError(f"{name}: {argument} must hold real or complex numbers, got dtype {dtype_name(dtype)}")
+    """Return the error for an array that holds no numbers to shrink, or none to shrink by."""
+    numbers = "real or complex numbers" if argument == "x" else "real numbers"
+    return TypeError(f"{name}: {argument} must hold {numbers}, got dtype {dtype_name(dtype)}")
 
 
 def refused_complex(name: str, dtype: Any) -> TypeError:
@@ -112,6 +124,30 @@ def refused_type(name: str, argument: str, value: Any) -> TypeError:
 def refused_mix(name: str, argument: str, value: Any, x: Any, which: str = "") -> TypeError:
     """Return the error for arrays of two libraries."""
     return TypeError(f"{name}: x is {type_name(x)} but {argument} is {type_name(value)}{which}")
+
+
+def refused_broadcast(name: str, argument: str, shape: Any, others: Any) -> ValueError:
+    """Return the error for an array that does not broadcast with those before it."""
+    return ValueError(f"{name}: {argument} must broadcast with the shape {tuple(others)}, got shape {tuple(shape)}")
+
+
+def check_broadcast(name: str, names: Sequence[str], shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
+    """Return the shape to which shapes broadcast; None where one is not known, as in a graph."""
+    whole: list[int] = []
+    if not all(type(n) is int for shape in shapes for n in shape):
+        return None
+    for argument, shape in zip(names, shapes, strict=True):
+        padded = [1] * (len(whole) - len(shape)) + list(shape)
+        whole = [1] * (len(padded) - len(whole)) + whole
+        if any(n not in (1, m) and m != 1 for n, m in zip(padded, whole, strict=True)):
+            raise refused_broadcast(name, argument, shape, whole)
+        whole = [m if n == 1 else n for n, m in zip(padded, whole, strict=True)]
+    return tuple(whole)
+
+
+def refused_cotangent(name: str, shape: Any, of_result: Any) -> ValueError:
+    """Return the error for a cotangent that does not broadcast to the shape of the result."""
+    return ValueError(f"{name}: g must broadcast to the shape {tuple(of_result)} of the result, got {tuple(shape)}")
 
 
 def refused_growth(name: str, argument: str, shape: Any, x_shape: Any) -> ValueError:
@@ -133,6 +169,11 @@ def refused_filling(function: Any, value: Any, filling: Any, x: Any) -> ValueErr
 def refused_device(name: str, argument: str, device: Any, x_device: Any) -> TypeError:
     """Return the error for arrays on two devices."""
     return TypeError(f"{name}: x is on {x_device} but {argument} is on {device}")
+
+
+def refused_overlap(name: str) -> ValueError:
+    """Return the error for an output of which elements share their memory."""
+    return ValueError(f"{name}: out must not have elements that share their memory")
 
 
 def refused_out(name: str, x: Any, which: str = "") -> TypeError:

@@ -119,7 +119,9 @@ def _polar(xp: ModuleType, x: Any) -> tuple[Any, Any]:
     """Return the magnitude of complex x and x / abs(x), which is x where that is not to be had."""
     a = xp.abs(x)
     whole = (a > 0) & (a < xp.inf)
-    return a, x / xp.where(whole, a, xp.ones_like(a))
+    # Subnormal magnitudes have no reciprocal, which is what libraries divide by.
+    up = xp.where(a < xp.finfo(a.dtype).smallest_normal * 2.0**30, 2.0**80 * xp.ones_like(a), xp.ones_like(a))
+    return a, xp.where(whole, x * up, x) / xp.where(whole, a * up, xp.ones_like(a))
 
 
 def _in_domain(op: Operator, xp: ModuleType, y: Any, params: tuple[Any, ...]) -> Any:

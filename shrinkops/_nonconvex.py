@@ -62,8 +62,9 @@ def log(xp: ModuleType, a: Any, lambd: Any, eps: Any) -> tuple[Any, Any, Any]:
     # Where the objective is convex, at the root and not at 0; else by the objectives themselves.
     root = xp.where(z > 0, z, one)
     gain = root * (x - root / 2) - l * xp.log1p(root / e)
-    better = (square > 0) & (z > 0) & xp.where(l > e * e, gain > 0, excess > 0)
-    z, distance = xp.where(free, a + 0 * one, z * back), xp.where(free, xp.inf * one, distance * back)
+    steep = (excess > 0) | ((excess == 0) & (a > xp.where(plain, lambd, one) / xp.where(plain, eps, one)))  # underflow
+    better = (square > 0) & (z > 0) & xp.where(l > e * e, gain > 0, steep)
+    z, distance = xp.where(free, a + 0 * one, z * back), xp.where(free, a + eps, distance * back)
     return z, distance, xp.where(plain, better, free) & (lambd < xp.inf)
 
 
@@ -91,8 +92,12 @@ def cauchy_slopes(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> tuple[Any, 
     e = total(n, multiple(xp, quotient(xp, (first, rest), n), 2 * l))
     e = xp.where(some, e[0] + e[1], one)
     slopes = whole / e, -2 * (z / e) * unit, 4 * (l * (z * (h / whole)) / e)
-    dx, *rest = (xp.where(plain & some, slope, zero) for slope in slopes)
-    return xp.where(free, one, dx), *rest
+    dx, dlambd, dgamma = (xp.where(plain & some, slope, zero) for slope in slopes)
+    # Without a penalty -2 a / (gamma^2 + a^2).
+    bare = (lambd == 0) & (a > 0) & (a < xp.inf) & (gamma < xp.inf)
+    b = xp.where(bare, a + zero, one)
+    dlambd = xp.where(bare, -2 / (b + gamma * (xp.where(bare, gamma + zero, one) / b)), dlambd)
+    return xp.where(free, one, dx), dlambd, dgamma
 
 
 def _cauchy(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> tuple[Any, ...]:
@@ -120,8 +125,17 @@ def _cauchy(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> tuple[Any, ...]:
     low, high = xp.where(single, only, near), xp.where(single, only, x)
     for _ in range(3):
         low, high = _laguerre(xp, low, x, g, b), _laguerre(xp, high, x, g, b)
-    lead = (high - low) * (x - (high + low) / 2) - l * xp.log1p((high - low) * ((high + low) / (g + low * low)))
-    z = xp.where((lead > 0) & ~single, high, low)
+    # The logarithm of a quotient that may overflow, and of a square that may vanish.
+    under, least = g + low * low, xp.finfo(x.dtype).smallest_normal * 2.0**24
+    of_h = xp.log(xp.where(plain, gamma + 0 * one, one)) + xp.log(unit)
+    of_under = xp.where(under > least, xp.log(xp.where(under > least, under, one)), 2 * of_h)
+    ratio = (high - low) * ((high + low) / xp.where(under > least, under, one))
+    usual = (under > least) & (ratio < 1 / least)
+    rise = xp.log1p(xp.where(usual & (ratio > -1), ratio, 0 * one))
+    rise = xp.where(usual, rise, 2 * xp.log(xp.where(high > 0, high, one)) - of_under)
+    lead = (high - low) * (x - (high + low) / 2) - l * rise
+    # Not by whether the root is single: at a discriminant of 0 a compiler may compute that twice, and differently.
+    z = xp.where(lead > 0, high, low)
     # At a minimum this, which the equation says as well, does not enlarge an error; nothing cancels in it.
     square = g + z * z
     z = x * (square / (square + 2 * l))

@@ -167,9 +167,14 @@ def _(xp: ModuleType, x: Any, lambd: Any) -> Any:
     return xp.where(lambd == 0, xp.ones_like(beyond), beyond), -beyond
 
 
+def _weighted(xp: ModuleType, weight: Any, y: Any) -> Any:
+    """Return weight times y, and 0 without a weight."""
+    return xp.where(weight == 0, xp.zeros_like(weight * y), weight * y)
+
+
 @softshrink.penalty_of
 def _(xp: ModuleType, x: Any, lambd: Any) -> Any:
-    return lambd * x
+    return _weighted(xp, lambd, x)
 
 
 @operator
@@ -416,7 +421,13 @@ def _(xp: ModuleType, x: Any, lambd: Any) -> Any:
     root = xp.where(
         b > 0, 1 / (xp.hypot(xp.ones_like(b), 2 / xp.where(b > 0, b, xp.ones_like(b))) + 1), xp.zeros_like(b)
     )
-    return xp.where(positive, l * (l * (root + xp.asinh(b / 2))), xp.zeros_like(b))
+    return _of_square(xp, x, lambd, b, root + xp.asinh(b / 2))
+
+
+def _of_square(xp: ModuleType, x: Any, lambd: Any, b: Any, y: Any) -> Any:
+    """Return lambd^2 y, where y is b = x / lambd if that is small: lambd x."""
+    small = b < xp.finfo(b.dtype).eps / 8
+    return _weighted(xp, lambd, xp.where(small, x + xp.zeros_like(b), lambd * y))
 
 
 @operator(requires={"a > 2": lambda a: a > 2})
@@ -502,9 +513,10 @@ def _(xp: ModuleType, x: Any, lambd: Any, a: Any) -> Any:
     shape = xp.where(a < xp.inf, a, 2 * xp.ones_like(a))
     top = xp.where(a < xp.inf, a * lambd, xp.inf * xp.ones_like(a * lambd))
     rest = xp.where(x < top, x, top + xp.zeros_like(x)) - lambd
-    linear = lambd * xp.where(x < top, x, top + xp.zeros_like(x))
-    bent = linear - xp.where((rest > 0) & (a < xp.inf), rest * (rest / (2 * (shape - 1))), xp.zeros_like(rest))
-    return xp.where(lambd == 0, xp.zeros_like(bent), bent)
+    bends = (rest > 0) & (a < xp.inf)
+    rest = xp.where(bends, rest, xp.zeros_like(rest))
+    bent = lambd * lambd + rest * (lambd - rest / (2 * (shape - 1)))
+    return xp.where(bends, bent, _weighted(xp, lambd, xp.where(x < top, x, top + xp.zeros_like(x))))
 
 
 @operator(requires={"gamma > 1": lambda gamma: gamma > 1})
@@ -586,8 +598,9 @@ def _(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
 def _(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
     top = xp.where(gamma < xp.inf, gamma * lambd, xp.inf * xp.ones_like(gamma * lambd))
     b = xp.where(x < top, x, top + xp.zeros_like(x))
-    bent = lambd * b - xp.where(gamma < xp.inf, b * (b / (2 * gamma)), xp.zeros_like(b))
-    return xp.where(lambd == 0, xp.zeros_like(bent), bent)
+    bends = (gamma < xp.inf) & (b < xp.inf)
+    less = xp.where(bends, xp.where(bends, b, xp.zeros_like(b)) / (2 * gamma), xp.zeros_like(b + gamma))
+    return xp.where(lambd == 0, xp.zeros_like(less), b * (lambd - less))
 
 
 @operator(
@@ -676,12 +689,14 @@ def _(xp: ModuleType, x: Any, lambd: Any, p: Any) -> Any:
     slope = xp.where(beyond, 1 / (1 - (1 - p) * (xp.where(free, zero, gone) / inside)), zero)
     lost = xp.where(free, zero, gone * slope)
     weight = xp.where(lambd > 0, lambd, xp.ones_like(lambd))
-    return slope, -lost / weight, -lost * (1 / p + xp.log(inside))
+    bare = (lambd == 0) & (x > 0) & (x < xp.inf)
+    at = xp.where(bare, x + zero, xp.ones_like(z))
+    return slope, -xp.where(bare, p * (at**p / at), lost / weight), -lost * (1 / p + xp.log(inside))
 
 
 @lpshrink.penalty_of
 def _(xp: ModuleType, x: Any, lambd: Any, p: Any) -> Any:
-    return lambd * x**p
+    return _weighted(xp, lambd, x**p)
 
 
 @operator(requires={"eps > 0": lambda eps: eps > 0}, unit=(1.0, 1.0))
@@ -758,19 +773,30 @@ def logshrink(xp: ModuleType, x: Any, lambd: Any, eps: Any) -> Any:
 def _(xp: ModuleType, x: Any, lambd: Any, eps: Any) -> Any:
     z, distance, beyond = log(xp, x, lambd, eps)
     one, zero = xp.ones_like(z), xp.zeros_like(z)
+    beyond = beyond & ((x > 0) | (lambd > 0))
     free = ~beyond | (distance == xp.inf)
     s = xp.where(free, one, distance)
     sum_ = xp.where(free, one, x + eps)
     return (
-        xp.where(beyond, xp.where(distance == xp.inf, one, (1 + sum_ / s) / 2), zero),
+        xp.where(beyond | (lambd == 0), xp.where(free, one, (1 + sum_ / s) / 2), zero),
         xp.where(free, zero, -1 / s),
         xp.where(free, zero, 2 * (lambd / (sum_ + s)) / s),
     )
 
 
+def _log1p_of(xp: ModuleType, x: Any, y: Any, power: int) -> Any:
+    """Return log(1 + (x / y)^power), where the quotient and its power may overflow."""
+    large = x * 2.0 ** (-60 / power) > y  # where adding 1 makes no difference
+    x, y = x + xp.zeros_like(y), y + xp.zeros_like(x)
+    one = xp.ones_like(x)
+    of_quotient = xp.log(xp.where(large, x, one)) - xp.log(xp.where(large, y, one))
+    return xp.where(large, power * of_quotient, xp.log1p((xp.where(large, one, x) / xp.where(large, one, y)) ** power))
+
+
 @logshrink.penalty_of
 def _(xp: ModuleType, x: Any, lambd: Any, eps: Any) -> Any:
-    return lambd * xp.log1p(x / eps)
+    finite = (x < xp.inf) & (eps < xp.inf)
+    return _weighted(xp, lambd, xp.where(finite, _log1p_of(xp, x, eps, 1), xp.log1p(x / eps)))
 
 
 @operator(requires={"gamma > 0": lambda gamma: gamma > 0}, unit=(2.0, 1.0))
@@ -845,7 +871,8 @@ def _(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
 
 @cauchyshrink.penalty_of
 def _(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
-    return lambd * xp.log1p((x / gamma) ** 2)
+    finite = (x < xp.inf) & (gamma < xp.inf)
+    return _weighted(xp, lambd, xp.where(finite, _log1p_of(xp, x, gamma, 2), xp.log1p((x / gamma) ** 2)))
 
 
 @operator
@@ -941,7 +968,7 @@ def _(xp: ModuleType, x: Any, lambd: Any) -> Any:
     # b (sqrt(b^2 + 1) - b) without the cancellation of large b
     inverse = xp.where(b > 0, 1 / xp.where(b > 0, b, xp.ones_like(b)), xp.ones_like(b))
     root = xp.where(b > 0, 1 / (xp.hypot(xp.ones_like(b), inverse) + 1), xp.zeros_like(b))
-    return xp.where(positive, l * (l * (root + xp.asinh(b))) / 2, xp.zeros_like(b))
+    return _of_square(xp, x, lambd, b, (root + xp.asinh(b)) / 2)
 
 
 @operator(unit=(1.0, 5.0))
@@ -1119,8 +1146,7 @@ def _(xp: ModuleType, x: Any, l1: Any, l2: Any) -> Any:
 
 @elasticnetshrink.penalty_of
 def _(xp: ModuleType, x: Any, l1: Any, l2: Any) -> Any:
-    linear = xp.where(l1 > 0, l1 * x, xp.zeros_like(x + l1))
-    return linear + xp.where(l2 > 0, l2 * x * (x / 2), xp.zeros_like(x + l2))
+    return _weighted(xp, l1, x) + xp.where(l2 > 0, (l2 * (x / 2)) * x, xp.zeros_like(x + l2))
 
 
 @operator(unit=(1.0, 1.0))
@@ -1215,14 +1241,16 @@ def _(xp: ModuleType, x: Any, lambd: Any, delta: Any) -> Any:
     inner = factor * xp.where(bent, factor * xp.where(bent, x, zero), zero)
     dx = xp.where(loose & ~steep, one, factor)
     dlambd = xp.where(bent | steep, inner, delta + zero)
-    return dx, -dlambd, -xp.where(bent, zero, lambd + zero)
+    return dx, -dlambd, -xp.where(near & (x < xp.inf), zero, lambd + zero)
 
 
 @hubershrink.penalty_of
 def _(xp: ModuleType, x: Any, lambd: Any, delta: Any) -> Any:
     near = x <= delta
     d = xp.where(near, xp.zeros_like(delta), delta)
-    y = xp.where(near, lambd * (x * (x / 2)), lambd * (d * (x - d / 2)))
+    less, more = xp.where(lambd < d, lambd, d), xp.where(lambd < d, d, lambd)
+    far = xp.where(d == 0, xp.zeros_like(less + x), (less * (x - d / 2)) * more)
+    y = xp.where(near, (lambd * x) * (x / 2), far)
     return xp.where(lambd == 0, xp.zeros_like(y), y)
 
 

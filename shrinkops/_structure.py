@@ -528,6 +528,11 @@ def prepared(op: Structured, xp: Any, x: Any, params: tuple[Any, ...], options: 
     layout = Layout(op, options, tuple(x.shape))
     wide, cast = _formula._prepared(xp, x, params)
     cast = tuple([layout.parameter(xp, name, p) for name, p in zip(op.names(options), cast, strict=True)])
+    if op.spectral:
+        values = (*x.shape[:-2], min(x.shape[-2:]))
+        for name, p in zip(op.names(options), cast, strict=True):
+            if any(n not in (1, m) for n, m in zip(p.shape[::-1], values[::-1], strict=False)) or p.ndim > len(values):
+                raise refused_shape(op.__name__, name, p.shape, values)
     if op.inspect_arrays is not None and xp.known:
         op.inspect_arrays(op.__name__, xp, *cast)
     if not op.variadic:  # outside its domain a parameter is NaN; numbers have been checked

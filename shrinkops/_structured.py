@@ -27,11 +27,8 @@ def _is_complex(xp: Any, x: Any) -> bool:
 
 def _phase(xp: Any, x: Any) -> Any:
     """Return x / abs(x); where x is real the sign, of zeros too."""
-    if _is_complex(xp, x):  # subnormal magnitudes have no reciprocal
-        a = xp.abs(x)
-        return _formula._polar(
-            xp, x * xp.where(a < xp.finfo(x.dtype).smallest_normal * 2.0**30, 2.0**80, xp.ones_like(a))
-        )[1]
+    if _is_complex(xp, x):
+        return _formula._polar(xp, x)[1]
     one = xp.ones_like(x)
     return xp.where(xp.signbit(x), -one, one)
 
@@ -195,7 +192,8 @@ def groupshrink(xp: ModuleType, x: Any, lambd: Any, *, axis: Any = -1, groups: A
         return y
     norm, scale = _norm(xp, x, groups)
     factor = _spread(xp, _factor(xp, norm, lambd, scale), groups)
-    return xp.where((factor == 0) & ~(xp.abs(x) < xp.inf), xp.zeros_like(x), x) * factor
+    y = xp.where((factor == 0) & ~(xp.abs(x) < xp.inf), xp.zeros_like(x), x) * factor
+    return xp.where(factor == 1, x, y)  # infinity times 1 is NaN in part, where it is complex
 
 
 @groupshrink.pulled_by
@@ -537,6 +535,8 @@ def _level(xp: Any, a: Any, total: Any) -> tuple[Any, Any, Any, Any]:
     what is above the level.
     """
     top = xp.max(xp.frozen(a), axis=-1, keepdims=True)
+    unit, back = _unit(xp, total)  # of what is below the maximum by less the sums do not overflow
+    a, total, top = a * unit, total * unit, top * unit
     whole = xp.abs(top) < xp.inf
     below = a - xp.where(whole, top, xp.zeros_like(top))
     zero = xp.zeros_like(below)
@@ -550,7 +550,14 @@ def _level(xp: Any, a: Any, total: Any) -> tuple[Any, Any, Any, Any]:
     count = _count(xp, above, a.dtype)
     level = (xp.sum(xp.where(above, below, zero), axis=-1, keepdims=True) - total) / _some(xp, count)
     level = xp.where(count == 0, xp.zeros_like(level), level)
-    return below, level, top, above
+    return below * back, level * back, top * back, above
+
+
+def _unit(xp: Any, largest: Any) -> tuple[Any, Any]:
+    """Return a power of two that brings large numbers to where their sums do not overflow, and its inverse."""
+    one, bits = xp.ones_like(largest), 64 if xp.finfo(largest.dtype).bits > 32 else 32
+    large = largest > xp.finfo(largest.dtype).max * 2.0 ** -(bits - 4)
+    return xp.where(large, 2.0**-bits * one, one), xp.where(large, 2.0**bits * one, one)
 
 
 def _some(xp: Any, count: Any) -> Any:
@@ -636,7 +643,7 @@ def linfshrink(xp: ModuleType, x: Any, lambd: Any, *, axis: Any = -1) -> Any:
     a, phase = xp.abs(x), _phase(xp, x)
     _, level, top, above = _level(xp, a, lambd)
     level = level + top
-    none = level <= 0
+    none = (level <= 0) | (lambd == xp.inf)
     y = xp.where(above, phase * xp.where(none, xp.zeros_like(level), level), x)
     y = xp.where(none, phase * xp.zeros_like(a), y)
     return _tainted(xp, y, x, lambd)
@@ -854,13 +861,16 @@ def _regressed(xp: Any, x: Any, lambd: Any) -> Any:
     a = xp.abs(x)
     infinite = xp.frozen(a) == xp.inf
     finite = xp.where(infinite, xp.zeros_like(a), a)
-    highest = 2 * xp.max(xp.frozen(finite), axis=-1, keepdims=True) + 1  # what is infinite stands above the others
-    raised = xp.where(infinite, highest + 2 * xp.max(lambd, axis=-1, keepdims=True), finite)
+    highest = xp.max(xp.frozen(finite), axis=-1, keepdims=True)
+    unit, back = _unit(xp, highest)
+    finite, lambd, highest = finite * unit, lambd * unit, highest * unit
+    # what is infinite stands above the others
+    raised = xp.where(infinite, 2 * highest + 1 + 2 * xp.max(lambd, axis=-1, keepdims=True), finite)
     order = xp.argsort(xp.frozen(raised), axis=-1, descending=True, stable=True)
-    back = xp.argsort(order, axis=-1, stable=True)
+    there = xp.argsort(order, axis=-1, stable=True)
     left = xp.gathered(raised, order) - lambd
     pools = xp.pools(xp.frozen(left))
-    return a, order, back, pools, xp.averaged(left, pools)
+    return a, order, there, pools, xp.averaged(left, pools) * back
 
 
 @structured(along=("lambd",), inspect_arrays=_refuse_weights)

@@ -921,6 +921,24 @@ def libraries() -> dict[str, Library]:
     return {library.name: library for library in CHOSEN}
 
 
+@pytest.fixture
+def every_level():
+    """Call a function at every instruction set level."""
+    from shrinkops._kernels import loops
+
+    before = loops.get_isa()
+
+    def call(function: Any) -> dict[str, Any]:
+        found = {}
+        for level in loops.config()["isa_supported"]:
+            loops.set_isa(level)
+            found[level] = function()
+        return found
+
+    yield call
+    loops.set_isa(before)
+
+
 class Help:
     """What tests share; they cannot import one another."""
 

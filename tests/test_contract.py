@@ -1292,3 +1292,41 @@ def test_penalty_that_has_no_closed_form():
         assert not hasattr(operator, "penalty")
         with pytest.raises(AttributeError, match=f"{operator.__name__} has no penalty in closed form"):
             _ = operator.penalty
+
+
+def test_numbers_take_the_dtype_of_a_threshold():
+    """As in arithmetic of NumPy."""
+    assert shrinkops.softshrink(2.0, np.ones(2, np.float32)).dtype == np.float32
+    assert shrinkops.softshrink(2, np.ones(2, np.int64)).dtype == np.float64
+    assert shrinkops.softshrink(2j, np.ones(2, np.float32)).dtype == np.complex64
+
+
+@pytest.mark.core
+def test_shapes_that_do_not_go_together(thresholding, library, help):
+    """Say which argument."""
+    if library.name not in ("numpy", "array_api_strict", "torch", "jax"):
+        pytest.skip("has rules of its own")
+    p = help.example(thresholding)
+    for k, name in enumerate(thresholding.parameters):
+        params = [library.array(np.full(2, a), library.default) if j == k else a for j, a in enumerate(p)]
+        with pytest.raises(ValueError, match=rf"{name} must broadcast with the shape \(3,\), got shape \(2,\)"):
+            thresholding(library.array(np.ones(3), library.default), *params)
+
+
+def test_cotangents_that_do_not_fit(operator, torch, help):
+    p = help.example(operator)
+    for x in (np.ones(3), torch.ones(3)):
+        two = x[:2]
+        with pytest.raises(ValueError, match=r"g must broadcast to the shape \(3,\) of the result, got \(2,\)"):
+            operator.vjp(two, x, *p)
+        with pytest.raises(TypeError, match="g must hold real numbers, got dtype complex"):
+            operator.vjp(x * 1j, x, *p)
+
+
+def test_parameters_must_be_real(thresholding, torch, help):
+    p = help.example(thresholding)
+    for ones in (np.ones(3), torch.ones(3)):
+        for k, name in enumerate(thresholding.parameters):
+            params = [ones * 1j if j == k else a for j, a in enumerate(p)]
+            with pytest.raises(TypeError, match=f"{name} must hold real numbers, got dtype complex"):
+                thresholding(ones, *params)

@@ -504,3 +504,19 @@ def test_dask_of_masked_blocks(operator, da, help):
     plain = np.ma.MaskedArray(np.linspace(-3, 3, 10), np.arange(10) % 3 == 0)
     y = operator(da.from_array(plain, chunks=4, asarray=False), *help.example(operator)).compute()
     np.testing.assert_array_equal(np.ma.getmaskarray(y), plain.mask)
+
+
+class Kept(np.ndarray):
+    """A subclass of no meaning."""
+
+
+def test_subclasses_among_the_parameters():
+    """They come out, as of NumPy's functions."""
+    assert type(shrinkops.softshrink(np.ones(3), np.full(3, 0.25).view(Kept))) is Kept
+    assert type(shrinkops.softshrink(np.ones(3).view(Kept), 0.25)) is Kept
+
+
+@pytest.mark.parametrize("g", [np.array(["1", "2", "3"]), np.ones(3, bool), np.ones(3, "m8[s]"), np.ones(3, object)])
+def test_cotangents_that_are_no_numbers(g):
+    with pytest.raises(TypeError, match="softshrink: g must hold real numbers, got dtype"):
+        shrinkops.softshrink.vjp(g, np.ones(3), 0.5)

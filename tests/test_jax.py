@@ -144,3 +144,12 @@ def test_half_precision_where_double_is_disabled():
             assert slope.dtype == jnp.float32
         """
     )
+
+
+def test_two_roots_are_told_apart_however_xla_computes(jax):
+    """Of many numbers it may compute a discriminant of about 0 twice, in two ways."""
+    x = np.concatenate([np.linspace(3000, 40_000, 4096), np.geomspace(1e-3, 1e6, 5000)]).astype(np.float32)
+    for params in ((0.8730270862579346, 0.283096581697464), (2.0, 0.7)):
+        found = np.asarray(shrinkops.cauchyshrink(jax.numpy.asarray(x), *params))
+        expected = shrinkops.cauchyshrink(x, *params)
+        assert (abs(found - expected) <= 4 * np.spacing(expected)).all()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import warnings
 
+import array_api_compat.numpy
 import mpmath
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 import shrinkops
 from shrinkops import OPERATORS
-from shrinkops.testing import reference
+from shrinkops.testing import reference, ulp_error
 
 # Parameters of every size, of which each operator takes those that it accepts.
 SIZES = (0.05, 0.3, 0.5, 0.8, 1.0, 1.5, 2.1, 3.7, 9.0)
@@ -312,3 +313,104 @@ def test_the_oracle_agrees_where_nothing_is_close():
     assert reference("lpshrink", 2.0, 1.0, 0.5) == pytest.approx(4 / 3 * (1 + np.cos((2 * np.pi - 2 * angle) / 3)))
     assert reference("logshrink", 2.0, 1.0, 1.0) == pytest.approx((1 + 5**0.5) / 2, rel=1e-12)
     assert reference("cauchyshrink", 2.0, 1.0, 1.0) == pytest.approx(1.0, rel=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The ends of the range
+
+
+def exact_jump(lambd, p):
+    """The threshold of lpshrink."""
+    lambd, p = mpmath.mpf(lambd), mpmath.mpf(p)
+    return (2 - p) / (2 * (1 - p)) * (2 * lambd * (1 - p)) ** (1 / (2 - p))
+
+
+def test_the_threshold_of_lpshrink_is_exact():
+    """But for floats that are nearer to it than 2^-58 of themselves."""
+    rng = np.random.default_rng(0)
+    with mpmath.workdps(50):
+        for p, lambd in zip(rng.uniform(0.02, 0.99, 400), 10 ** rng.uniform(-9, 9, 400), strict=True):
+            at = exact_jump(lambd, p)
+            x = float(at) + np.spacing(float(at)) * np.arange(-2, 3)
+            beyond = np.array([mpmath.mpf(float(a)) > at for a in x])
+            close = np.array([abs(mpmath.mpf(float(a)) - at) < at * mpmath.mpf(2) ** -58 for a in x])
+            np.testing.assert_array_equal((shrinkops.lpshrink(x, lambd, p) > 0) | close, beyond | close)
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("lpshrink", (1e308, 0.5)),
+        ("lpshrink", (1.7e308, 0.1)),
+        ("lpshrink", (5e-324, 0.8)),
+        ("lpshrink", (5e-324, 0.01)),
+        ("lpshrink", (1e-310, 0.99)),
+        ("lpshrink", (1e-306, 0.999)),
+        ("lpshrink", (5e-324, 1 - 2.0**-52)),
+        ("lpshrink", (1e300, 0.999)),
+        ("logshrink", (1e300, 1e-200)),
+        ("logshrink", (1e150, 1e-308)),
+        ("logshrink", (1e-300, 1e-200)),
+        ("logshrink", (1e308, 5e-324)),
+        ("cauchyshrink", (1.0, 1e-170)),
+        ("cauchyshrink", (1e-200, 1e-300)),
+    ],
+)
+def test_parameters_at_the_ends_of_the_range(name, params):
+    """Small and large ones give no NaN, and the global minimiser; so do all x."""
+    operator = OPERATORS[name]
+    unit = float(exact_jump(*params)) if name == "lpshrink" else params[0] ** 0.5
+    x = unit * 2.0 ** np.array([-40.0, -1, 3, 4, 7, 20])
+    np.testing.assert_array_equal(operator(np.array([0.0, 1e-320, np.inf]), *params)[[0, 2]], [0, np.inf])
+    for which, function in (("value", operator), ("derivative", operator.derivative)):
+        error = ulp_error(function(x, *params), reference(name, x, *params, which=which))
+        assert error.max() <= 1, (which, x[error.argmax()])
+
+
+@pytest.mark.parametrize("name", ["lpshrink", "logshrink", "cauchyshrink"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_derivative_by_a_weight_of_zero(name, dtype):
+    """It is that of the penalty, negative: not NaN, and not 0; by the kernel and by the formula."""
+    operator, x = OPERATORS[name], np.array([3.0, -0.75, 0.0], dtype)
+    expected = {"lpshrink": 0.5 * np.abs(x[:2]) ** -0.5, "logshrink": 1 / (0.5 + np.abs(x[:2]))}
+    expected["cauchyshrink"] = 2 * np.abs(x[:2]) / (0.25 + x[:2] ** 2)
+    expected = np.append(-np.sign(x[:2]) * expected[name], 0)
+    zero, shape = np.zeros(3, dtype), np.full(3, 0.5, dtype)
+    kernel, formula = operator.pulls[1], operator.pulls[1].formula(array_api_compat.numpy, x, (zero, shape))
+    np.testing.assert_allclose(kernel(x, zero, shape), expected, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(formula, expected, rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(operator.pulls[2](x, zero, shape), 0)
+
+
+@pytest.mark.parametrize("tau", [1.5, 1e300, 0.3])
+@pytest.mark.parametrize("lambd", [np.inf, 1e308])
+def test_sigmoid_of_a_threshold_beyond_everything(lambd, tau):
+    x = np.array([3.0, -1e10, 0.0])
+    np.testing.assert_array_equal(shrinkops.sigmoidshrink(x, lambd, tau), 0)
+    np.testing.assert_array_equal(shrinkops.sigmoidshrink(x.astype("f4"), np.inf, tau), 0)
+    for cotangent in shrinkops.sigmoidshrink.vjp(np.ones(3), x, np.full(3, lambd), np.full(3, tau)):
+        np.testing.assert_array_equal(cotangent, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "params", "expected"),
+    [
+        ("cauchyshrink", np.float32(1e20), (2.0, 0.5), 4 * np.log(2e20)),
+        ("cauchyshrink", 1e300, (2.0, 0.5), 4 * np.log(2e300)),
+        ("logshrink", np.float32(1e34), (1e10, 1e-5), 1e10 * np.log(1e39)),
+        ("mcpshrink", np.float32(3e21), (1e22, 3.0), np.inf),
+        ("scadshrink", 2e155, (1e155, 3.0), np.inf),
+        ("scadshrink", 2.0, (1.0, 3.0), 1.75),
+        ("garroteshrink", 2.0, (np.inf,), np.inf),
+        ("garroteshrink", 1e-320, (1e308,), 1e-12),
+        ("hyperbolicshrink", 2.0, (np.inf,), np.inf),
+        ("hyperbolicshrink", 1e-320, (1e308,), 1e-12),
+        ("softshrink", np.inf, (0.0,), 0.0),
+        ("lpshrink", np.inf, (0.0, 0.5), 0.0),
+        ("elasticnetshrink", 1.0, (0.0, 1.7e308), 0.85e308),
+        ("hubershrink", np.float32(2.68e20), (0.0326, 2.44e19), 0.0326 * 2.44e19 * (2.68e20 - 1.22e19)),
+        ("hubershrink", np.inf, (1.0, 0.0), 0.0),
+    ],
+)
+def test_penalties_at_the_ends_of_the_range(name, x, params, expected):
+    np.testing.assert_allclose(OPERATORS[name].penalty(x, *params), expected, rtol=2e-4 if x == 1e-320 else 1e-6)

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import shrinkops
 from shrinkops import OPERATORS
 from shrinkops._kernels import loops
+from shrinkops.testing import reference, ulp_error
 
 LEVELS = loops.config()["isa_supported"]
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -751,3 +752,38 @@ def test_the_loops_are_vectorised(name, real):
     counts = {key[0]: n for key, n in wide_instructions().items() if key[1:] == (real, name)}
     assert sorted(counts) == list(range(len(OPERATORS)))
     assert min(counts.values()) >= 15, counts
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "complex64"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_windows_that_overlap(dtype, turned):
+    """In place, each window is what it would be by itself, as NumPy has it."""
+    whole = np.arange(3000.0).astype(dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(whole, 3, writeable=True)
+    windows = windows.T if turned else windows
+    expected = whole.copy()
+    target = np.lib.stride_tricks.sliding_window_view(expected, 3, writeable=True)
+    target = target.T if turned else target
+    target[...] = shrinkops.softshrink(windows.copy(), 1.0)
+    shrinkops.softshrink(windows, 1.0, out=windows)
+    np.testing.assert_array_equal(whole, expected)
+
+
+def test_many_dimensions():
+    """As many as NumPy has."""
+    x = np.full((1,) * 63 + (2,), 2.0)
+    for y in (shrinkops.softshrink(x, 0.5), shrinkops.softshrink(x.astype(int), np.array([0.5]))):
+        np.testing.assert_array_equal(y, x - 0.5)
+    assert shrinkops.softshrink.vjp(x, x, 0.5)[1] == -4
+    assert shrinkops.softshrink.penalty(x, 0.5).shape == x.shape
+
+
+def test_the_threshold_of_logshrink_at_every_level(every_level):
+    """Where products cancel, with fused multiply-adds and without."""
+    rng = np.random.default_rng(1)
+    eps = rng.uniform(1, 4, 40)
+    lambd = eps**2 * rng.uniform(0.1, 1, 40)
+    x = (lambd / eps)[:, None] + np.spacing(lambd / eps)[:, None] * np.arange(1, 6)
+    exact = reference("logshrink", x, lambd[:, None], eps[:, None])
+    for level, y in every_level(lambda: shrinkops.logshrink(x, lambd[:, None], eps[:, None])).items():
+        assert ulp_error(y, exact).max() < (3 if level == "baseline" else 1)

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 
 from .. import _backends, _formula, _structure
-from .._checks import refused_device, refused_dtype, refused_mix, refused_out
+from .._checks import check_broadcast, refused_device, refused_dtype, refused_mix, refused_out
 
 if TYPE_CHECKING:
     from .._dispatch import Function
@@ -58,6 +58,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def evaluate(x: Any, params: tuple[Any, ...], g: Any, xp: Any, place: Callable[..., Any]) -> Any:
         params = tuple(cast(operator, k, xp, p, x) for k, p in enumerate(params))
         x = _formula.promoted(operator, xp, x, place(0.0).dtype)
+        check_broadcast(name, ("x", *operator.parameters), [getattr(a, "shape", ()) for a in (x, *params)])
         if g is None:
             return function.formula(xp, x, params)
         if isinstance(g, np.ndarray):
@@ -170,6 +171,16 @@ def _hypot(xp: Any, x: Any, y: Any) -> Any:
     return xp.where(large < xp.inf, large * xp.sqrt(1 + ratio * ratio), large)
 
 
+def _cumulative_sum(xp: Any, x: Any, axis: int) -> Any:
+    """Sum along the last axis: elements so far apart at a time that each is the sum of twice as many."""
+    assert axis == -1
+    step = 1
+    while step < x.shape[-1]:
+        x = x + xp.concat([xp.zeros_like(x[..., :step]), x[..., :-step]], axis=-1)
+        step *= 2
+    return x
+
+
 WITHOUT: dict[str, Callable[..., Any]] = {
     "asarray": _asarray,
     "astype": _astype,
@@ -180,6 +191,7 @@ WITHOUT: dict[str, Callable[..., Any]] = {
     "maximum": _maximum,
     "minimum": _minimum,
     "hypot": _hypot,
+    "cumulative_sum": _cumulative_sum,
 }
 
 

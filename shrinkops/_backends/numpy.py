@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _formula
-from .._checks import BFLOAT16, check_out, is_real, refused_complex, refused_dtype, refused_mix
+from .._checks import (
+    BFLOAT16,
+    check_broadcast,
+    check_out,
+    is_real,
+    refused_complex,
+    refused_cotangent,
+    refused_dtype,
+    refused_mix,
+)
 from .._kernels.loops import KERNELS, Exact
 from . import NUMPY_TYPES, PENALTY, VALUE
 
@@ -28,9 +37,11 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def anything(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, np.ndarray):
             scalar = np.ndim(x) == 0 and all(type(p) is float for p in params)
-            y = anything(np.asarray(x), params, out, g)
+            with np.errstate(over="ignore"):
+                array = np.asarray(x, weak_dtype(x, params))
+            y = anything(array, params, out, g)
             return y[()] if scalar and out is None else y
-        if type(x) is not np.ndarray or any(isinstance(p, np.ma.MaskedArray) for p in params):
+        if any(isinstance(a, np.ndarray) and type(a) is not np.ndarray for a in (x, *params, g)):
             return wrapped(x, params, out, g)
         if out is not None and not isinstance(out, np.ndarray):
             raise refused_mix(name, "out", out, x)
@@ -38,16 +49,23 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         real = np.real(x).dtype
         with np.errstate(all="ignore"):
             params = tuple(p if type(p) is float else parameter(k, p, real) for k, p in enumerate(params))
+            shape: Any = check_broadcast(name, ("x", *operator.parameters), (x.shape, *map(np.shape, params)))
             if g is None:
                 return computed(x, params, out, None)
-            g = np.broadcast_to(np.asarray(g, x.dtype), np.broadcast_shapes(x.shape, *map(np.shape, params)))
+            g = np.asarray(g)
+            if not is_real(g.dtype) and (g.dtype.kind != "c" or x.dtype.kind != "c"):
+                raise refused_dtype(name, "g", g.dtype)
+            try:
+                g = np.broadcast_to(np.asarray(g, x.dtype), shape)
+            except ValueError:
+                raise refused_cotangent(name, np.shape(g), shape) from None
             return _formula.sum_to_shape(np, computed(x, params, None, g), np.shape((x, *params)[which]))
 
     def computed(x: Any, params: tuple[Any, ...], out: Any, g: Any) -> Any:
         brain = x.dtype.name == BFLOAT16
         if out is not None:
             dtype = np.real(x).dtype if which == PENALTY else x.dtype
-            shape = np.broadcast_shapes(x.shape, *map(np.shape, params))
+            shape: Any = check_broadcast(name, ("x", *operator.parameters), (x.shape, *map(np.shape, params)))
             check_out(out.shape, out.dtype.newbyteorder("="), shape, dtype.newbyteorder("="), out.flags.writeable)
         y: Any = NotImplemented
         if kernel is not None and brain:
@@ -72,11 +90,12 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def wrapped(x: Any, params: tuple[Any, ...], out: Any, g: Any) -> Any:
         """Subclasses: masks survive, others become what NumPy's own functions would make of them."""
         arrays = (x, *params)
-        masks = [np.ma.getmask(a) for a in arrays]
+        masks = [np.ma.getmask(a) for a in (*arrays, g)]
         if any(m is not np.ma.nomask for m in masks):
             return masked(arrays, masks, out, g)
-        y = anything(np.asarray(x), tuple(map(plain, params)), out, g)
-        return y if out is not None or which > 0 else x.__array_wrap__(y)
+        y = anything(np.asarray(x), tuple(map(plain, params)), out, g if g is None else np.asarray(g))
+        like = [a for a in arrays if isinstance(a, np.ndarray) and type(a) is not np.ndarray]
+        return y if out is not None or which > 0 or not like else like[0].__array_wrap__(y)
 
     def masked(arrays: tuple[Any, ...], masks: list[Any], out: Any, g: Any) -> Any:
         x, *params = map(plain, arrays)
@@ -85,14 +104,20 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         )
         if g is not None:  # what is masked takes no part in a sum
             mask_of = np.ma.getmaskarray(arrays[which])
+            if which == 0 and np.shape(g) == mask_of.shape:
+                mask_of = mask_of | np.ma.getmaskarray(g)
             ones = [np.where(mask, np.ones_like(a), a) for a in (x, *map(np.asarray, params))]
-            y = anything(ones[0], tuple(ones[1:]), None, np.where(mask, 0, g))
+            y = anything(ones[0], tuple(ones[1:]), None, np.where(mask, 0, np.asarray(g)))
             y = np.where(mask, np.zeros_like(y), y)  # NaN, where 1 is outside the domain of a parameter
             y = _formula.sum_to_shape(np, y, mask_of.shape)
             return np.ma.MaskedArray(y, mask_of) if mask_of.shape else y
         y = anything(x, tuple(params), out if out is None else np.asarray(out))
         if out is None:
-            return np.ma.MaskedArray(y, mask)
+            like: Any = arrays[0] if isinstance(arrays[0], np.ma.MaskedArray) else np.ma.MaskedArray(y)
+            made = np.ma.MaskedArray(y, mask, hard_mask=like.hardmask)
+            if like._fill_value is not None:
+                made.fill_value = like.fill_value
+            return made
         if isinstance(out, np.ma.MaskedArray):
             out.mask = mask
         return out
@@ -109,6 +134,14 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
 def plain(a: Any) -> Any:
     """Return an array of a subclass as NumPy's own, and a number as it is."""
     return a if type(a) is float else np.asarray(a)
+
+
+def weak_dtype(x: Any, params: tuple[Any, ...]) -> Any:
+    """Return the dtype of the parameters for x that is a number of Python's, as NumPy's own functions take it."""
+    if type(x) not in (int, float, complex):
+        return None
+    dtypes = [p.dtype for p in params if isinstance(p, np.ndarray) and p.dtype.kind == "f"]
+    return np.result_type(*dtypes, x) if dtypes else None
 
 
 def promoted(operator: Operator | Structured, x: Any) -> Any:

@@ -88,7 +88,7 @@ cdef inline double product_error(double x, double y, double product, bint fma) n
         return c_fma(x, y, -product)
     cdef double xh = high_part(x, 0xFFFFFFFFF8000000ULL), yh = high_part(y, 0xFFFFFFFFF8000000)
     cdef double xl = x - xh, yl = y - yh
-    return ((xh * yh - product) + (xh * yl + xl * yh)) + xl * yl
+    return (((xh * yh - product) + xh * yl) + xl * yh) + xl * yl    # in this order exact
 
 
 cdef inline double residual(double numerator, double quotient, double denominator, bint fma) noexcept nogil:
@@ -97,7 +97,7 @@ cdef inline double residual(double numerator, double quotient, double denominato
         return c_fma(-quotient, denominator, numerator)
     cdef double qh = high_part(quotient, 0xFFFFFFFFF8000000ULL), dh = high_part(denominator, 0xFFFFFFFFF8000000)
     cdef double ql = quotient - qh, dl = denominator - dh
-    return ((numerator - qh * dh) - (qh * dl + ql * dh)) - ql * dl
+    return (((numerator - qh * dh) - qh * dl) - ql * dh) - ql * dl
 
 
 cdef inline double sum_error(double x, double y, double total) noexcept nogil:

@@ -66,7 +66,7 @@ cdef inline float rounded_sum(floats y, float margin, uint32_t *doubt) noexcept 
 
 
 cdef inline float error_of(floats y, bint inexact) noexcept nogil:
-    """What a number that is the same for all elements, or a quotient, may be wrong by as a pair, and more: 2^-44 of it."""
+    """What a constant or a quotient may be wrong by as a pair, and more: 2^-44 of it."""
     return y[0] * <float> 5.684341886080802e-14 if inexact else <float> 0
 
 

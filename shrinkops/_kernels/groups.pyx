@@ -485,9 +485,12 @@ cdef inline bint largest(const real *x, Py_ssize_t n, bint signed, real *top) no
 
 
 cdef inline Py_ssize_t support(
-    const real *x, real *room, Py_ssize_t n, double top, double total, bint signed,
+    const real *x, real *room, Py_ssize_t n, double unit, double top, double total, bint signed,
 ) noexcept nogil:
     """Write the sizes above the level to the room; how many they are.
+
+    The largest, the total and the level are in a unit in which no sum overflows: it is of what is below the largest by
+    less than the total.
 
     The sum of what is above a level is convex in it: Newton's steps, from a level that is too low, never go beyond the
     right one (Michelot), and only what is above stays. Below the largest by the total there is nothing.
@@ -497,33 +500,35 @@ cdef inline Py_ssize_t support(
     cdef real a
     for i in range(n):
         a = size_of(x[i], signed)
-        b = <double> a - top
+        b = a * unit - top
         room[k] = a
         k += b > level
     before = k + 1
     while 0 < k < before:
         sum = 0
         for i in range(k):
-            sum += <double> room[i] - top
+            sum += room[i] * unit - top
         level = (sum - total) / k
         before, k = k, 0
         for i in range(before):
             a = room[i]
             room[k] = a
-            k += <double> a - top > level
+            k += a * unit - top > level
     return k
 
 
-cdef inline (double, double) level_of(const real *a, Py_ssize_t k, double top, double total) noexcept nogil:
+cdef inline (double, double) level_of(
+    const real *a, Py_ssize_t k, double unit, double top, double total,
+) noexcept nogil:
     """The level above which k sizes sum up to the total, less the largest: as a high and a low part."""
     cdef double high = 0, low = 0, b, t, level
     cdef Py_ssize_t i
     if k == 0:
         return 0, 0
     for i in range(k):
-        b = <double> a[i] - top
+        b = a[i] * unit - top
         t = high + b
-        low += sum_error(high, b, t) + sum_error(a[i], -top, b)
+        low += sum_error(high, b, t) + sum_error(a[i] * unit, -top, b)
         high = t
     t = high - total
     low += sum_error(high, -total, t)
@@ -544,13 +549,16 @@ cdef inline void project_row(
 ) noexcept nogil:
     """One row; the result is also room for the sizes above the level."""
     cdef real top, zero = 0
-    cdef double high = 0, low = 0, level, v
+    cdef double high = 0, low = 0, unit = 1, peak, level, v
     cdef Py_ssize_t i, k = 0
     if not largest(x, n, signed, &top) or total != total:
         for i in range(n):
             y[i] = <real> NAN
         return
     cdef bint endless = c_fabs(top) == INFINITY
+    if real is double:
+        unit = 5.421010862427522e-20 if total > 1e290 else 1    # 2^-64
+    peak = top * unit
     if endless:
         for i in range(n):
             k += size_of(x[i], signed) == top
@@ -558,9 +566,12 @@ cdef inline void project_row(
     elif total == INFINITY:
         high = -INFINITY
     else:
-        k = support(x, y, n, top, total, signed)
-        high, low = level_of(y, k, top, total)
-    level = high + top if endless or total == INFINITY else above(0, -<double> top, -high, -low)
+        k = support(x, y, n, unit, peak, total * unit, signed)
+        high, low = level_of(y, k, unit, peak, total * unit)
+    if total == INFINITY:
+        level = -INFINITY
+    else:
+        level = high + top if endless else above(0, -peak, -high, -low) / unit
     if signed and (total > 0 and level <= 0 or total == INFINITY and not rest):    # all is within
         for i in range(n):
             y[i] = copy_sign(zero, x[i]) if rest else x[i]
@@ -573,15 +584,15 @@ cdef inline void project_row(
             y[i] = copy_sign(<real> v, x[i]) if signed else <real> v
     elif rest:
         for i in range(n):
-            v = above(absolute(x[i]), top, high, low)
+            v = above(absolute(x[i]) * unit, peak, high, low)
             y[i] = copy_sign(<real> level, x[i]) if v > 0 else x[i]
     elif signed:
         for i in range(n):
-            v = above(absolute(x[i]), top, high, low)
+            v = above(absolute(x[i]) * unit, peak, high, low) / unit
             y[i] = copy_sign(<real> v if v > 0 else zero, x[i])
     else:
         for i in range(n):
-            v = above(x[i], top, high, low)
+            v = above(x[i] * unit, peak, high, low) / unit
             y[i] = <real> v if v > 0 else zero
 
 

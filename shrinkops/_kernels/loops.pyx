@@ -16,7 +16,7 @@ which has no fused multiply-add, excepted), because every element goes through t
 
 cimport numpy as cnp
 from cython.parallel cimport prange
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 import os
@@ -36,8 +36,8 @@ from .layout cimport (
 from .operators cimport (
     Analytic, Cauchyshrink, Constants, Elasticnetshrink, Firmshrink, Garroteshrink, Hardshrink, Hubershrink,
     Hyperbolicshrink, Logshrink, Lpshrink, Mcpshrink, Nonnegshrink, OneSided, Op, Scadshrink, Shrink, Sigmoidshrink,
-    Softshrink, Tanhshrink, Threshold, constants, heavy, hopeless, long_row, never_in_doubt, plane_derivative, plane_value,
-    pull, rounds_once, value,
+    Softshrink, Tanhshrink, Threshold, constants, heavy, hopeless, long_row, never_in_doubt, plane_derivative,
+    plane_value, pull, rounds_once, value,
 )
 from .pairs cimport pair
 from .platform cimport (
@@ -719,8 +719,8 @@ def get_num_threads():
     int
         The number chosen with `set_num_threads` if any, else what OpenMP would use (``OMP_NUM_THREADS``, the
         processors that the process may run on and, without ``OMP_NUM_THREADS``, the CPU quota of its control group).
-        A limit that threadpoolctl has put on OpenMP caps either. 1 in a process that was forked, since GNU OpenMP
-        does not work there, and in a build without OpenMP.
+        A limit that threadpoolctl has put on OpenMP, below what that had at import, caps either. 1 in a process that
+        was forked, since GNU OpenMP does not work there, and in a build without OpenMP.
 
     Examples
     --------
@@ -804,7 +804,8 @@ cdef class Kernel:
     derivative with respect to x, which=k with respect to the k-th parameter; without g, the derivative itself.
 
     x, g and out may also be complex64 or complex128, and parameters then are float32 or float64; g times the derivative
-    with respect to a parameter is then real. An array of another type gives NotImplemented.
+    with respect to a parameter is then real. An array of another type, or one that does not broadcast with the others,
+    gives NotImplemented.
     """
     cdef loop_t loops[3][KINDS]    # by level and type; for complex magnitudes on doubles
     cdef int wide[KINDS]           # the type that its loop computes in: for 16 bits float or double
@@ -914,7 +915,7 @@ cdef class Kernel:
                 if k >= 2:
                     operands[k] = a = behaved(a if a.dtype is real_dtype else a.astype(real_dtype, copy=False))
                 if not broadcast(&shape, a):
-                    np.broadcast_shapes(*map(np.shape, operands[:k + 1]))    # raises the error
+                    return NotImplemented
         if out is not None:
             if (not has_shape(out, &shape) or not cnp.PyArray_ISWRITEABLE(out)
                     or out.dtype is not dtype and out.dtype != dtype):
@@ -1136,12 +1137,22 @@ cdef bint same_layout(cnp.ndarray a, cnp.ndarray b) noexcept:
 
 
 cdef bint repeats(cnp.ndarray a) noexcept:
-    """Whether elements of an array are one number in memory, for what its strides say."""
-    cdef int axis
-    for axis in range(cnp.PyArray_NDIM(a)):
-        if cnp.PyArray_STRIDE(a, axis) == 0 and cnp.PyArray_SIZE(a) > 1:
+    """Whether elements of an array may share memory: whether a step along an axis is shorter than what is inside it."""
+    cdef Py_ssize_t span = cnp.PyArray_ITEMSIZE(a)
+    cdef uint64_t seen = 0
+    cdef int axis, least
+    while True:    # from the shortest steps to the longest
+        least = -1
+        for axis in range(cnp.PyArray_NDIM(a)):
+            if cnp.PyArray_DIM(a, axis) > 1 and not (seen >> axis) & 1 and (
+                    least < 0 or abs(cnp.PyArray_STRIDE(a, axis)) < abs(cnp.PyArray_STRIDE(a, least))):
+                least = axis
+        if least < 0:
+            return False
+        if abs(cnp.PyArray_STRIDE(a, least)) < span:
             return True
-    return False
+        span += abs(cnp.PyArray_STRIDE(a, least)) * (cnp.PyArray_DIM(a, least) - 1)
+        seen |= <uint64_t> 1 << least
 
 
 cdef bint share_memory(cnp.ndarray a, cnp.ndarray b) noexcept:

@@ -11,7 +11,8 @@ from .exponential cimport (
     exponential_less_one, exponential_pair, logarithm, logarithm_pair, rough_exponential, rough_logarithm,
 )
 from .pairs cimport (
-    NOISE, below, chosen, negative, over, pair, plus, product, root, scaled, settle, summed, times, total, wants_low,
+    NOISE, below, chosen, negative, over, pair, plus, product, root, scaled, settle, summed, times, total, total_of,
+    wants_low,
 )
 
 cdef extern from *:
@@ -46,101 +47,116 @@ cdef inline pair power_scale(double greatest, real a, uint32_t *doubt) noexcept 
 # ---------------------------------------------------------------------------------------------------------------------
 # |y|^p: z (1 + W) = a, W = lambd p z^(p - 2)
 
-cdef inline pair lp_lost(pair log, double lambd, double p, bint exact, bint fma) noexcept nogil:
-    """lambd p z^(p - 1) = a - z, by log z."""
+cdef inline pair lp_power(pair log, double p, bint exact, bint fma) noexcept nogil:
+    """p z^(p - 1), by log z."""
     cdef pair power = times(log, total(p, -1, True), True, fma)
     power = (maximum(power[0], <double> -700), power[1])
-    return times(product(lambd, p, True, fma), exponential_pair(power, True, exact, fma), True, fma)
+    return times((p, 0.0), exponential_pair(power, True, exact, fma), True, fma)
 
 
 cdef struct Power:
     pair knot    # the threshold T
-    double z     # and the root there
-    double w     # W there: p / (2 (1 - p)); beyond, W is less
-    pair lost    # lambd p z^(p - 1), for that z
+    double up    # a power of two by which the following are multiplied, so that none is subnormal
+    double z     # the root at the knot
+    pair lost    # lambd p z^(p - 1) there
+    double w     # W there: p / (2 (1 - p)); beyond, it is less
 
 cdef inline Power lp_knot(double lambd, double p, bint fma) noexcept nogil:
     """T = (2 - p) / (2 (1 - p)) z, z = (2 lambd (1 - p))^(1 / (2 - p))."""
     cdef Power k
-    cdef pair q = total(1, -p, True), two_q = total(2, -p, True)
-    cdef pair z = times((2 * lambd, 0.0), q, True, fma)
-    cdef pair log = over(plus(logarithm_pair(z[0], False, fma), (z[1] / z[0], 0.0), True), two_q, True, fma)
-    z = exponential_pair(log, True, False, fma)
-    k.z = z[0]
-    k.w = 0.5 * p / q[0]
-    k.lost = lp_lost(plus(log, (-z[1] / z[0], 0.0), True), lambd, p, False, fma)
-    k.knot = over(times(z, two_q, True, fma), scaled(q, 2), True, fma)
-    k.knot = (k.knot[0], 0 if absolute(k.knot[1]) < k.knot[0] * FUNCTION_NOISE else k.knot[1])
+    cdef pair q = total(1, -p, True), two_q = total(2, -p, True), z, log, unit
+    cdef bint large = lambd > 1, small = lambd < 1e-200, tiny
+    cdef double up = 0.25 if large else (1.6069380442589903e+60 if small else 1.0)    # 2^200
+    unit = (138.62943611198907 if small else 0, -3.3555121496085278e-15 if small else 0)    # log of it
+    unit = (-1.3862943611198906 if large else unit[0], -4.638093627692599e-17 if large else unit[1])
+    z = times((lambd * (2 * up), 0.0), q, True, fma)
+    log = plus(logarithm_pair(z[0], False, fma), (z[1] / z[0], 0.0), True)
+    log = over(plus(log, negative(unit), True), two_q, True, fma)
+    tiny = log[0] < -600
+    unit = (138.62943611198907 if tiny else 0, -3.3555121496085278e-15 if tiny else 0)
+    z = exponential_pair(plus(log, unit, True), True, False, fma)
+    k.up = 1.6069380442589903e+60 if tiny else 1
+    k.knot = plus(over(times(z, two_q, True, fma), scaled(q, 2), True, fma), (0.0, 0.0), True)
+    k.knot = (k.knot[0], 0 if absolute(k.knot[1]) < k.knot[0] * 1.734723475976807e-18 else k.knot[1])    # 2^-59
+    k.knot = scaled(k.knot, 6.223015277861142e-61 if tiny else 1)    # 2^-200
+    k.knot = chosen(lambd > 0, k.knot, (0.0, 0.0))
+    k.z = z[0] if lambd > 0 else 1
+    k.lost = times(lp_power(plus(log, (-z[1] / z[0], 0.0), True), p, False, fma), (lambd * k.up, 0.0), True, fma)
+    k.lost = chosen(lambd > 0, k.lost, (0.0, 0.0))
+    k.w = k.lost[0] / k.z
     return k
 
 
-cdef inline double lp_step(double l, double d, double p, double w, bint fma) noexcept nogil:
-    """A step of Halley's method for exp(l) + w exp((p - 1) l) = 1 + w + d, after which three times as many digits are
-    right, of twenty bits: z is exp(l), in units of the root at the knot, and d what x is beyond it.
+cdef inline double lp_step(double s, double d, double p, double w, bint fma) noexcept nogil:
+    """A step of Halley's method for exp(s) + w exp((p - 1) s) = 1 + w + d, after which three times as many digits are
+    right, of twenty bits: z is exp(s), in units of the root at the knot, and d what x is beyond it.
 
     What cancels near the knot, the more the nearer p is to 1, is not there: exp() - 1 is what is computed.
     """
-    cdef pair inverse = rough_exponential(-l, fma), power = rough_exponential((p - 1) * l, fma)
+    cdef pair inverse = rough_exponential(-s, fma), power = rough_exponential((p - 1) * s, fma)
     cdef double f = madd(inverse[1], madd(w, power[0], -d, fma), -inverse[0], fma), h = w * inverse[1] * power[1]
     cdef double f1 = madd(p - 1, h, 1, fma), f2 = madd((p - 1) * (p - 1), h, 1, fma)
-    return l - 2 * f * f1 / (2 * f1 * f1 - f * f2)
+    return s - 2 * f * f1 / (2 * f1 * f1 - f * f2)
 
 
 cdef inline pair lp_polished(double z, double a, double lambd, double p, bint fma) noexcept nogil:
     """A step of Newton's method in more digits, which squares what is missing of a double."""
-    cdef pair lost = lp_lost(logarithm_pair(z, True, fma), lambd, p, True, fma)
+    cdef pair lost = times(lp_power(logarithm_pair(z, True, fma), p, True, fma), (lambd, 0.0), True, fma)
     cdef pair f = plus(total(z, -a, True), lost, True)
     return total(z, -(f[0] + f[1]) * z / (z - (1 - p) * lost[0]), True)
 
 
 cdef inline pair lp_root(real a, double lambd, double p, Power k, bint fma, uint32_t *doubt) noexcept nogil:
-    """The larger root, z_T exp(l), where z_T is that at the knot: by steps of Halley's method in l, the last one with
-    low parts where they are wanted."""
+    """The larger root, z_T exp(s), where z_T is that at the knot, by steps of Halley's method in s, the last one with
+    low parts where they are wanted. Times k.up."""
     cdef bint low = wants_low(a, doubt)
-    cdef double far = 1e307, x = maximum(<double> a, k.knot[0])
-    x = x if x < INFINITY else k.knot[0]
-    cdef pair past = plus((x, 0.0), negative(plus((k.z, 0.0), k.lost, True)), True)
-    cdef double d = past[0] * (1 / k.z) if real is float else past[0] / k.z
-    d = minimum(d, far)    # far beyond nothing is lost
+    cdef double x = maximum(<double> a, k.knot[0]), far = 1e307
+    cdef pair past = plus((x * k.up, 0.0), negative(plus((k.z, 0.0), k.lost, True)), True)
+    cdef double d = minimum(past[0] * (1 / k.z), far)    # beyond which nothing is lost; so it is where x is inf
     # It is a concave function of x: below x and below its tangent at the knot.
-    cdef double l = rough_logarithm(minimum(1 + k.w + d, 1 + d * (2 / (2 - p))), fma)
-    l = lp_step(l, d, p, k.w, fma)
-    l = lp_step(l, d, p, k.w, fma)
-    cdef pair power = times((l, 0.0), total(p, -1, low), low, fma)
-    cdef pair grown = times((k.z, 0.0), exponential_less_one((l, 0.0), low, fma), low, fma)
+    cdef double s = rough_logarithm(minimum(1 + k.w + d, 1 + d * (2 / (2 - p))), fma)
+    s = lp_step(s, d, p, k.w, fma)
+    s = lp_step(s, d, p, k.w, fma)
+    cdef pair power = times((s, 0.0), total(p, -1, low), low, fma)
+    cdef pair grown = times((k.z, 0.0), exponential_less_one((s, 0.0), low, fma), low, fma)
     cdef pair change = times(k.lost, exponential_less_one(power, low, fma), low, fma)
     cdef pair f = plus(plus(grown, negative(past), low), change, low), z = plus((k.z, 0.0), grown, low)
     cdef double lost = k.lost[0] + change[0], inverse = 1 / (z[0] - (1 - p) * lost), step = (f[0] + f[1]) * inverse
     step = step * (1 + 0.5 * step * inverse * (z[0] + (1 - p) * (1 - p) * lost))
-    z = chosen(d < far, plus(z, (z[0] * (0.5 * step * step - step), 0.0), low), (x, 0.0))
+    z = plus(z, (z[0] * (0.5 * step * step - step), 0.0), low)
+    z = chosen((d < far) & (lambd > 0), z, (minimum(x * k.up, <double> 1.7976931348623157e+308), 0.0))
     return lp_polished(z[0], x, lambd, p, fma) if doubt == NULL else z
 
 
 cdef inline double lp_value(real a, double lambd, double p, Power k, bint fma, uint32_t *doubt) noexcept nogil:
     cdef pair z = lp_root(a, lambd, p, k, fma, doubt)
-    return settled(a, z, z[0] * 16 < a, a > k.knot[0], FUNCTION_NOISE, doubt)
+    cdef double y = settled(a, z, z[0] * 16 < a, a > k.knot[0], FUNCTION_NOISE, doubt) * (1 / k.up)
+    return y if a * k.up < INFINITY else a
 
 
 cdef inline double lp_derivative(
     double k, real a, double lambd, double p, Power at, bint fma, uint32_t *doubt,
 ) noexcept nogil:
-    """D = z / (z - (1 - p) (a - z)); -(a - z) / lambd D; -(a - z) (1 / p + log z) D."""
+    """D = z / (z - (1 - p) (a - z)); -p z^(p - 1) D; -(a - z) (1 / p + log z) D."""
     cdef bint low = wants_low(a, doubt)
     cdef pair z = lp_root(a, lambd, p, at, fma, doubt), log, lost, d
     cdef double power
     if low:
         log = plus(logarithm_pair(z[0], doubt == NULL, fma), (z[1] / z[0], 0.0), True)
-        lost = lp_lost(log, lambd, p, doubt == NULL, fma)
+        log = plus(log, chosen(at.up > 1, (-138.62943611198907, 3.3555121496085278e-15), (0.0, 0.0)), True)
     else:
         log = (logarithm(z[0], fma), 0.0)
+    cdef pair by_power = lp_power(log, p, doubt == NULL, fma)
+    if low:
+        lost = times(by_power, (lambd * at.up, 0.0), True, fma)
+    else:
         power = maximum((p - 2) * logarithm(z[0] / at.z, fma), <double> -700)
         lost = (z[0] * at.w * exponential_pair((power, 0.0), False, False, fma)[0], 0.0)
     d = over(z, plus(z, negative(times(total(1, -p, low), lost, low, fma)), low), low, fma)
     log = plus(over((1.0, 0.0), (p, 0.0), True, fma), log, True)
     cdef double by_x = settled(a, d, z[0] * 16 < a, a > at.knot[0], FUNCTION_NOISE, doubt)
-    d = times(lost, d, low, fma)
-    cdef double by_lambd = -summed(a, over(d, (lambd, 0.0), low, fma), doubt)
-    cdef double by_p = -summed(a, times(d, log, low, fma), doubt)
+    cdef double by_lambd = -summed(a, times(by_power, d, low, fma), doubt)
+    cdef double by_p = -summed(a, times(times(lost, d, low, fma), log, low, fma), doubt)
     return by_x if k < 1 else (by_lambd if k < 2 else by_p)
 
 
@@ -149,28 +165,33 @@ cdef inline double lp_derivative(
 
 cdef inline double log_jump_step(double q, double log_kappa, bint fma) noexcept nogil:
     """A step of Newton's method for log kappa + log(2 (q - 1 + exp(-q))) = 2 log(exp(q) - 1)."""
-    cdef double grown = 1 - exponential_pair((-q, 0.0), False, False, fma)[0], lost = q - grown
+    cdef double grown = 1 - exponential_pair((-minimum(q, <double> 700), 0.0), False, False, fma)[0], lost = q - grown
     cdef double gap = log_kappa + logarithm(2 * lost, fma) - 2 * (q + logarithm(grown, fma))
     return q - gap / (grown / lost - 2 / grown)
 
 
 cdef inline double log_jump(double lambd, double eps, bint fma) noexcept nogil:
     """Where 0 and the other minimum are equal, for kappa = lambd / eps^2 > 1: at z = eps (exp(q) - 1)."""
-    cdef double kappa = minimum(lambd / eps / eps, <double> 1.7976931348623157e+308)
+    cdef double kappa = lambd / eps / eps, log_eps = logarithm(eps, fma)
+    cdef bint far = not kappa < 1e290    # and may be inf
     cdef double v = logarithm(maximum(kappa, <double> 1.0009765625), fma)
+    v = logarithm(lambd, fma) - 2 * log_eps if far else v
     cdef double q = 0.75 * v if v < 1 else 0.5 * v + 0.5 * logarithm(v + 1, fma) + 0.2
     q = log_jump_step(q, v, fma)
     q = log_jump_step(q, v, fma)
     q = log_jump_step(q, v, fma)
     v = kappa - 1
     v = v * (1 - 0.5 * v)    # log kappa
-    q = q if kappa > 1.0009765625 else v * (0.75 - 0.0234375 * v)
+    q = q if not kappa <= 1.0009765625 else v * (0.75 - 0.0234375 * v)
     q = maximum(q, <double> 1e-300)
     # The least x for which z is better than 0 is z / 2 + lambd log(1 + z / eps) / z; at its minimum over z, errors of z
     # are of second order.
-    cdef double z = eps * (q + (q * q * 0.5 if q < 1e-5 else exponential_pair((q, 0.0), False, False, fma)[0] - 1 - q))
+    cdef double grown = exponential_pair((q + log_eps if far else q, 0.0), False, False, fma)[0]
+    cdef double z = grown if far else eps * (q + (q * q * 0.5 if q < 1e-5 else grown - 1 - q))
     cdef pair u = plus((1.0, 0.0), over((z, 0.0), (eps, 0.0), True, fma), True)
     cdef pair log = plus(logarithm_pair(u[0], False, fma), (u[1] / u[0], 0.0), True)
+    cdef pair quotient = plus(logarithm_pair(z, False, fma), negative(logarithm_pair(eps, False, fma)), True)
+    log = chosen(far, quotient, log)
     return below(plus((0.5 * z, 0.0), times(over((lambd, 0.0), (z, 0.0), True, fma), log, True, fma), True))
 
 
@@ -253,15 +274,28 @@ cdef inline double cauchy_jump_step(double x, double b, bint fma) noexcept nogil
     return 0.5 * (z[1] + z[0]) + rise / width if width > 0 else x
 
 
+cdef inline double cauchy_far_step(double x, double log_kappa, bint fma) noexcept nogil:
+    """The same in units of sqrt(lambd), for kappa beyond 1e100: the lower minimum is 0 there."""
+    cdef double z = 0.5 * (x + c_sqrt(maximum(x * x - 8, <double> 0)))
+    return 0.5 * z + (log_kappa + 2 * logarithm(z, fma)) / z
+
+
 cdef inline double cauchy_knot(double lambd, double gamma, bint fma) noexcept nogil:
-    """Where two minima are equal, if lambd > 4 gamma^2; there is but one otherwise."""
-    cdef double kappa = minimum(maximum(lambd / gamma / gamma, <double> 4), <double> 1e100), b = 1 + 2 * kappa
+    """Where two minima are equal, if kappa = lambd / gamma^2 > 4; there is but one otherwise."""
+    cdef double ratio = lambd / gamma / gamma, kappa = minimum(maximum(ratio, <double> 4), <double> 1e100)
+    cdef double b = 1 + 2 * kappa, log_kappa = logarithm(lambd, fma) - 2 * logarithm(gamma, fma)
     cdef double x = c_sqrt(kappa * (6.75 + 2.29 * logarithm(kappa * 0.25, fma)))
+    cdef double far = c_sqrt(maximum(6.75 + 2.29 * (log_kappa - 1.3862943611198906), <double> 8))
     x = cauchy_jump_step(x, b, fma)
     x = cauchy_jump_step(x, b, fma)
     x = cauchy_jump_step(x, b, fma)
     x = cauchy_jump_step(x, b, fma)
-    return x * gamma if kappa > 4 else INFINITY
+    far = cauchy_far_step(far, log_kappa, fma)
+    far = cauchy_far_step(far, log_kappa, fma)
+    far = cauchy_far_step(far, log_kappa, fma)
+    far = cauchy_far_step(far, log_kappa, fma)
+    x = far * c_sqrt(lambd) if ratio > 1e100 else x * gamma
+    return x if kappa > 4 else INFINITY
 
 
 cdef inline pair cauchy_slope(double z, double a, double g, double b) noexcept nogil:
@@ -301,7 +335,13 @@ cdef inline double cauchy_value(
     cdef pair scale = power_scale(maximum(maximum(<double> a, gamma), c_sqrt(lambd)), a, doubt)
     cdef double x = a * scale[0], t = lambd * scale[0] * scale[0], h = gamma * scale[0]
     cdef pair z = cauchy_root(x, t, h, knot * scale[0], low, fma)
-    cdef pair slope = cauchy_slope(z[0], x, h * h, h * h + 2 * t)
+    cdef pair slope = cauchy_slope(z[0], x, h * h, h * h + 2 * t), lower
+    if real is double:
+        if doubt != NULL:    # of which the square would vanish
+            lower = scaled(over(product(x, h, True, fma), (2 * t, 0.0), True, fma), scale[1])
+            lower = times(lower, (h, 0.0), True, fma)
+            z = scaled(z, scale[1])
+            return total_of(chosen((h * h < 1e-280) & (<double> a <= knot) & (knot < INFINITY), lower, z))
     return settled(a, z, x * slope[1] > 16 * z[0] * slope[0], x > 0, NOISE, doubt) * scale[1]
 
 
@@ -318,6 +358,7 @@ cdef inline double cauchy_derivative(
     cdef pair z = cauchy_root(x, t, h, knot * scale[0], low, fma)
     cdef pair g = plus(product(h, h, low, fma), times(z, z, low, fma), low)
     cdef pair lost = over(times((2 * t, 0.0), z, low, fma), g, low, fma)
+    lost = chosen(g[0] > 0, lost, (x - z[0], 0.0))
     cdef pair slope = plus(plus(g, (2 * t, 0.0), low), times(scaled(z, -2), lost, low, fma), low)
     cdef bint ill = x * g[0] > 16 * z[0] * slope[0]
     cdef double by_x = settled(a, over(g, slope, low, fma), ill, x > 0, NOISE, doubt)

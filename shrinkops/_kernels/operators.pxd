@@ -140,7 +140,7 @@ cdef inline Constants constants(Op op, real x, bint each, bint fma) noexcept nog
     c.slope = c.excess = c.loss = (0.0, 0.0)
     c.noise = NOISE
     c.unit = 1
-    c.power = Power((0, 0), 0, 0, (0, 0))
+    c.power = Power((0, 0), 0, 0, (0, 0), 0)
     c.singles = Singles((0, 0), (0, 0), 0, 0, 0)
     if Op is Tanhshrink:
         pass
@@ -291,9 +291,9 @@ cdef inline real value(Op op, Constants c, real x, bint each, bint fma, uint32_t
         y = x - t
         return <real> 0 if x <= t else y
     elif Op is Hubershrink:
-        y = huber_value(
-            a, c.slope, c.unit, c.loss, c.knot, <real> c.vanishing, c.doubtful, c.singles, fma, doubt)
-        y = minimum(y, a)
+        y = minimum(huber_value(a, c.slope, c.unit, c.loss, c.knot, c.doubtful, c.singles, fma, doubt), a)
+        if real is double or not fma:    # else all floats are in doubt
+            y = <real> 0 if a <= <real> c.vanishing else y
         return copy_sign(with_nan(y, t, each), x)
     elif Op is Sigmoidshrink:
         y = sigmoid_value(a, c.t, c.h, fma, doubt)
@@ -313,7 +313,7 @@ cdef inline real value(Op op, Constants c, real x, bint each, bint fma, uint32_t
             y = <real> 0 if a <= c.knot else y
         y = y if h < <real> INFINITY else a
         y = y if t > 0 else a
-        y = y if (t < <real> INFINITY) | (a == <real> INFINITY) else <real> 0
+        y = y if t < <real> INFINITY else <real> 0
         y = y if a == a else a
         return copy_sign(with_nan(y, t, each), x)
     else:

@@ -189,9 +189,9 @@ cdef struct Sigmoid:
 
 cdef inline Sigmoid sigmoid(real a, double lambd, double tau, bint low, bint exact, bint fma) noexcept nogil:
     cdef Sigmoid s
-    cdef double greatest = 1.7976931348623157e+308
+    cdef double enough = minimum(3000 / tau, <double> 1.7976931348623157e+308)    # beyond it nothing changes
     cdef pair d = total(a, -lambd, True), t
-    d = (maximum(d[0], -greatest), d[1] if d[0] >= -greatest else 0)
+    d = (maximum(minimum(d[0], enough), -enough), d[1] if absolute(d[0]) < enough else 0)
     t = times(d, (tau, 0.0), True, fma)
     s.inside = t[0] < 0
     t = (absolute(t[0]), -t[1] if s.inside else t[1])
@@ -230,7 +230,7 @@ cdef inline double sigmoid_derivative(
     cdef pair y, even
     cdef double greatest = 1.7976931348623157e+308, by_x
     steep = (minimum(steep[0], greatest), steep[1] if steep[0] < greatest else 0)
-    flat = (minimum(flat[0], greatest), flat[1] if flat[0] < greatest else 0)
+    flat = (maximum(minimum(flat[0], greatest), -greatest), flat[1] if absolute(flat[0]) < greatest else 0)
     y = over(times(steep, chosen(s.inside, (1.0, 0.0), s.w), low, fma), s.sum, low, fma)
     y = times(chosen(s.inside, s.factor, (1.0, 0.0)), plus((1.0, 0.0), y, low), low, fma)
     y = over(y, s.sum, low, fma)

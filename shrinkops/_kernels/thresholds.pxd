@@ -295,18 +295,15 @@ cdef inline double huber_in_doubles(double a, pair slope, double unit, pair loss
 
 
 cdef inline real huber_value(
-    real a, pair slope, double unit, pair loss, double knot, real vanishing, double doubtful, Singles singles,
-    bint fma, uint32_t *doubt,
+    real a, pair slope, double unit, pair loss, double knot, double doubtful, Singles singles, bint fma,
+    uint32_t *doubt,
 ) noexcept nogil:
-    """Up to the knot a slope, in units of a power of two, and a - loss beyond it.
-
-    Where it vanishes all floats are in doubt.
-    """
+    """Up to the knot a slope, in units of a power of two, and a - loss beyond it."""
     if real is float:
         if fma and doubt != NULL:
             return huber_in_floats(a, singles, doubt)
     elif fma and doubt != NULL:
-        return <real> 0 if a <= vanishing else huber_in_doubles(a, slope, unit, loss)
+        return huber_in_doubles(a, slope, unit, loss)
     cdef bint low = wants_low(a, doubt), near = <double> a <= knot
     cdef pair scale = raise_for(a, doubt)
     cdef double x = a * scale[0], lost = loss[0] * scale[0]
@@ -314,8 +311,7 @@ cdef inline real huber_value(
     cdef pair outer = plus((x, 0.0), (-lost, -loss[1] * scale[0]), low)
     cdef double exact = 0 if sum_error(x, -lost, outer[0]) == 0 else x
     cdef pair y = chosen(near, inner, outer)
-    y[0] = settle(a, y, (x if near else exact) > (doubtful if near else 0), NOISE, doubt) * scale[1]
-    return <real> 0 if a <= vanishing else <real> y[0]
+    return <real> (settle(a, y, (x if near else exact) > (doubtful if near else 0), NOISE, doubt) * scale[1])
 
 
 # Hyperbolic
