@@ -201,10 +201,13 @@ class Shrinkage(torch.nn.Module):  # type: ignore[misc]
         return torch.fx.GraphModule(self, graph, type(self).__name__)
 
 
-def _names(name: str, operator: Operator, learnable: bool | str | Iterable[str]) -> tuple[str, ...]:
+def _names(name: str, operator: Operator, learnable: object) -> tuple[str, ...]:
     """Return the names of what to learn, in the order of the operator's parameters."""
     if isinstance(learnable, bool):
         return operator.parameters if learnable else ()
+    if not isinstance(learnable, Iterable):
+        msg = f"{name}: learnable must be True, False, or names of parameters, got {learnable!r}"
+        raise TypeError(msg)
     asked = {learnable} if isinstance(learnable, str) else set(learnable)
     unknown = sorted(map(str, asked - set(operator.parameters)))
     if unknown:
@@ -233,6 +236,8 @@ def _broadcast(lists: list[list[Any]]) -> list[list[Any]]:
 def _shrunk(layer: Shrinkage | type[Shrinkage], x: Any, values: list[Any], learnt: list[int]) -> Any:
     """Apply a layer's operator with parameters along dimension 1, those that are learnt inside the domain."""
     operator = layer.operator
+    if type(x).__module__ == "torch.fx.proxy" and all(isinstance(p, float) for p in values):
+        return x.tracer.create_proxy("call_function", operator, (x, *values), {})
     if not isinstance(x, torch.Tensor):
         msg = f"{class_name(operator)}: input must be a torch.Tensor, got {type_name(x)}"
         raise TypeError(msg)

@@ -235,6 +235,40 @@ def test_sparse_fill_value(operator, help):
             operator(x, *several)
 
 
+def test_sparse_fill_value_of_nan():
+    sparse = pytest.importorskip("sparse")
+    y = shrinkops.softshrink(sparse.COO(np.array([[0]]), np.array([2.0]), shape=(3,), fill_value=np.nan), 0.5)
+    np.testing.assert_array_equal(y.todense(), [1.5, np.nan, np.nan])
+
+
+def test_diagonals_store_more_than_there_is():
+    sp = pytest.importorskip("scipy.sparse")
+    x = sp.dia_array((np.array([[9.0, 1.0, 2.0]]), [1]), shape=(3, 3))
+    assert shrinkops.softshrink.vjp(1.0, x, 0.5)[1] == -2
+    y = shrinkops.softshrink(x, 0.5)
+    assert y.format == "dia"
+    np.testing.assert_array_equal(y.toarray(), shrinkops.softshrink(x.toarray(), 0.5))
+
+
+def test_torch_gradients_that_sparse_tensors_would_miss(torch):
+    """By a value that is 0 now, which takes the place of what is not stored."""
+    x, value = torch.eye(3).to_sparse(), torch.tensor(0.0, requires_grad=True)
+    with pytest.raises(ValueError, match=r"threshold\.derivative is 1\.0 where x is 0\.0"):
+        shrinkops.threshold(x, 0.5, value)
+    assert shrinkops.threshold(x, 0.5, value.detach()).to_dense().equal(torch.eye(3))
+    with pytest.raises(TypeError, match=r"takes numbers as parameters; x\.to_sparse\(\) takes arrays"):
+        shrinkops.softshrink(torch.stack([torch.eye(2)] * 2).to_sparse_csr(), torch.tensor([0.5, 0.5]))
+
+
+def test_masked_arrays_keep_what_they_are_filled_with():
+    x = np.ma.array([2.0, -3.0], mask=[0, 1], fill_value=7.0, hard_mask=True)
+    y = shrinkops.softshrink(x, 0.5)
+    assert (y.fill_value, y.hardmask) == (7.0, True)
+    cotangent = np.ma.array([1.0, 1.0], mask=[1, 0])
+    by_x, by_lambd = shrinkops.softshrink.vjp(cotangent, np.array([2.0, 2.0]), 0.5)
+    assert (by_x.mask.tolist(), by_lambd) == ([True, False], -1)
+
+
 def test_sparse_zeros_are_dropped_by_the_library():
     """As the documentation says."""
     x = _module("scipy.sparse").csr_array(DENSE)

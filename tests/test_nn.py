@@ -326,6 +326,7 @@ def test_threshold_learns_from_zero():
         (lambda: nn.Firmshrink([0.5, 2.0], 1.0, num_parameters=2), ValueError, "low=2.0, high=1.0"),
         (lambda: nn.Softshrink([0.1, 0.2]), ValueError, r"lambd .*\(1,\), got \(2,\)"),
         (lambda: nn.Softshrink(0.1, learnable="lamda"), ValueError, "learnable .*lambd.*'lamda'"),
+        (lambda: nn.Softshrink(0.1, learnable=1), TypeError, "learnable must be True, False, or names .*, got 1"),
         (lambda: nn.Softshrink(0.1, num_parameters=0), ValueError, "num_parameters >= 1, got 0"),
         (lambda: nn.Softshrink(0.1, dtype=torch.int32), TypeError, "dtype .*int32"),
         (lambda: nn.Softshrink([0.1, 0.2], num_parameters=2)(torch.ones(3)), ValueError, r"2 channels.*\(3,\)"),
@@ -492,3 +493,14 @@ def test_gallery(tmp_path):
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "LISTA does in 4 layers" in ran.stdout
     assert "</svg>" in picture.read_text(encoding="utf-8")
+
+
+def test_symbolic_trace():
+    """As torch.nn's layers: one node of the graph."""
+    layer = torch.nn.Sequential(nn.Softshrink(0.25), nn.Tanhshrink())
+    traced, x = torch.fx.symbolic_trace(layer), torch.linspace(-2, 2, 9)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_function"] == [
+        shrinkops.softshrink,
+        shrinkops.tanhshrink,
+    ]
+    torch.testing.assert_close(traced(x), layer(x), rtol=0, atol=0)

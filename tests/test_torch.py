@@ -241,6 +241,15 @@ def test_tensors_without_memory(operator, torch, help):
         assert (y.shape, y.dtype, y.device) == (x.shape, x.dtype, x.device)
 
 
+def test_fake_tensors_outside_their_mode(operator, torch, help):
+    from torch._subclasses import FakeTensorMode
+
+    x = FakeTensorMode().from_tensor(points(torch))
+    for function in help.functions(operator):
+        found = function(x, *help.example(operator))
+        assert type(found[0] if isinstance(found, tuple) else found) is type(x)
+
+
 def test_subclasses_keep_what_they_mean(operator, torch, help):
     """They see functions of torch, and decide what comes out."""
 
@@ -277,6 +286,41 @@ def test_views_of_conjugates_and_negatives(operator, torch, help):
     if p:
         params = [a * torch.view_as_complex(torch.tensor([0.0, -1.0])).conj().imag for a in p]
         torch.testing.assert_close(operator(points(torch), *params), operator(points(torch), *p), rtol=0, atol=0)
+
+
+def test_out_of_conjugates_and_negatives(operator, torch, help):
+    """What is written is what the view shows, in place too."""
+    p, x = help.example(operator), points(torch)
+    target = torch.zeros(len(x), 2, dtype=x.dtype)
+    negative = torch.view_as_complex(target).conj().imag
+    assert operator(x, *p, out=negative) is negative
+    torch.testing.assert_close(negative.resolve_neg(), operator(x, *p), rtol=0, atol=0)
+    if operator.odd:
+        z = torch.complex(x, x.flip(0)).conj()
+        expected = operator(z, *p)
+        operator(z, *p, out=z)
+        torch.testing.assert_close(z.resolve_conj(), expected.resolve_conj(), rtol=0, atol=0)
+
+
+def test_out_that_cannot_be_filled(torch):
+    with pytest.raises(ValueError, match="softshrink: out must not have elements that share their memory"):
+        shrinkops.softshrink(torch.ones(3), 0.5, out=torch.zeros(1).expand(3))
+    with pytest.raises(TypeError, match=r"out is torch\.Tensor, which is sparse"):
+        shrinkops.softshrink(torch.ones(2, 2), 0.5, out=torch.eye(2).to_sparse())
+
+
+def test_numbers_take_dtype_and_device_of_the_threshold(torch):
+    """As in arithmetic of PyTorch."""
+    for dtype in (torch.float64, torch.bfloat16):
+        assert shrinkops.softshrink(2.0, torch.ones(3, dtype=dtype)).dtype is dtype
+    assert shrinkops.softshrink(2.0, torch.ones(3, device="meta")).is_meta
+    assert shrinkops.softshrink(2.0, torch.ones(3, dtype=torch.int64)).dtype is torch.float32
+    assert shrinkops.softshrink(2j, torch.ones(3, dtype=torch.float64)).dtype is torch.complex128
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is such a dtype
+        half = torch.ones(2).to(torch.complex32)
+    with pytest.raises(TypeError, match="got dtype complex32"):
+        shrinkops.softshrink(half, 0.5)
 
 
 @pytest.mark.dtypes("real")

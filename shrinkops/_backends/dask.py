@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -121,9 +122,9 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         layout = _structure.Layout(operator, options, x.shape)
         options = _structure.resolved(operator, options, x.shape)
         axes = layout.axes or (x.ndim - 2, x.ndim - 1)
-        for a in axes:
-            if len(x.chunks[a]) > 1:
-                raise refused_chunks(name, a)
+        chunked = [a for a in axes if len(x.chunks[a]) > 1]
+        if chunked:
+            raise refused_chunks(name, x, chunked)
         params = tuple(p if isinstance(p, float) else da.asanyarray(p) for p in params)
         for k, p in zip(names, params, strict=True):
             if not isinstance(p, float) and not is_real(p.dtype):
@@ -169,9 +170,12 @@ def along_axis(layout: Any, name: str, p: Any, ndim: int) -> Any:
     return p.reshape(tuple(-1 if a in layout.axes else 1 for a in range(ndim)))
 
 
-def refused_chunks(name: str, axis: int) -> ValueError:
+def refused_chunks(name: str, x: Any, axes: list[int]) -> ValueError:
     """Return the error for groups that are spread over blocks."""
-    return ValueError(f"{name}: x is chunked along axis {axis}; x.rechunk({{{axis}: -1}}) has each group in one block")
+    which = f"axis {axes[0]}" if len(axes) == 1 else "axes " + " and ".join(map(str, axes))
+    first = "after x.compute_chunk_sizes(), " if any(math.isnan(x.shape[a]) for a in axes) else ""
+    one = "{" + ", ".join(f"{a}: -1" for a in axes) + "}"
+    return ValueError(f"{name}: x is chunked along {which}; {first}x.rechunk({one}) has each group in one block")
 
 
 def over_blocks(

@@ -24,8 +24,8 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
 
 
 def tidy(x: Any) -> Any:
-    """Return x without duplicates, and with its values in an array."""
-    if x.format in ("lil", "dok"):
+    """Return x without duplicates, and with its values in an array, all of which are in it."""
+    if x.format in ("lil", "dok", "dia"):
         x = x.tocoo()
     if not getattr(x, "has_canonical_format", True):
         x = x.copy()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._checks import refused_filling, refused_growth, refused_hybrid, refused_mix, refused_out
-from . import is_array
+from . import VALUE, is_array
 
 if TYPE_CHECKING:
     from .._dispatch import Function
@@ -53,6 +53,8 @@ class Sparse(NamedTuple):
     """Whether that may be other than 0."""
     known: Callable[[Any], bool] = lambda a: True
     """Whether an array can be inspected."""
+    tracked: Callable[[Any], bool] = lambda a: False
+    """Whether the library will ask for the derivative with respect to an array."""
 
 
 def bind(function: Function, lib: Sparse) -> Callable[..., Any]:
@@ -95,8 +97,14 @@ def bind(function: Function, lib: Sparse) -> Callable[..., Any]:
         rest = function.enter(filling, params)
         if not lib.known(rest) or not math.prod(rest.shape):
             return 0
+        for k, p in enumerate(params, 1):
+            if which == VALUE and is_array(p) and lib.tracked(p):  # autograd would miss what is not stored
+                slope = operator.pulls[k].enter(filling, params)
+                if (slope != 0).any():
+                    raise refused_filling(operator.pulls[k], slope[slope != 0].reshape(-1)[0].item(), filling.item(), x)
         first = rest.reshape(-1)[0]
-        if (rest == first).all() and ((lib.fillings and g is None) or first == 0):
+        same = (rest == first) | ((rest != rest) & (first != first))
+        if same.all() and ((lib.fillings and g is None) or first == 0):
             return first
         raise refused_filling(function, rest[rest != 0].reshape(-1)[0].item(), filling.item(), x)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,20 @@ import torch
 from torch.autograd import forward_ad
 
 from .. import _formula
-from .._checks import check_out, refused_device, refused_mix, refused_out
+from .._checks import (
+    check_broadcast,
+    check_out,
+    refused_cotangent,
+    refused_device,
+    refused_dtype,
+    refused_mix,
+    refused_out,
+    refused_overlap,
+)
 from .._dispatch import OPERATORS
 from .._kernels.exchange import Exchange
 from .._kernels.loops import KERNELS, Kernel
-from . import PENALTY, VALUE, torch_sparse
+from . import PENALTY, VALUE, stored, torch_sparse
 from .generic import cast, converted
 from .torch_structured import bind_structured as bind_structured
 
@@ -45,12 +55,19 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
 
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, torch.Tensor):
-            x = converted(operator, torch.as_tensor, x, (*params, g))
+            x = converted(operator, functools.partial(weak, params=params), x, (*params, g))
+        if type(x) not in PLAIN and is_fake(x) and not modes():
+            with x.fake_mode:  # in which the numbers that it meets are fake too
+                return call(x, params, out, g)
         params = tuple(p if type(p) is float else parameter(k, p, x) for k, p in enumerate(params))
         if x.layout in torch_sparse.LAYOUTS:
             return sparse(x, params, out, g)
         if not x.dtype.is_floating_point:
             x = _formula.promoted(operator, xp, x, torch.get_default_dtype())
+        if x.dtype is torch.complex32:  # with which PyTorch itself does next to nothing
+            raise refused_dtype(name, "x", x.dtype)
+        if not is_compiling() and any(type(p) is not float and p.ndim for p in params):
+            check_broadcast(name, ("x", *operator.parameters), [getattr(a, "shape", ()) for a in (x, *params)])
         tracked = torch.is_grad_enabled() and any(
             isinstance(a, torch.Tensor) and a.requires_grad for a in (x, out, g, *params)
         )
@@ -59,7 +76,12 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
                 raise refused_mix(name, "g", g, x)
             if isinstance(g, torch.Tensor) and g.device != x.device:
                 raise refused_device(name, "g", g.device, x.device)
-            g = torch.as_tensor(g, dtype=x.dtype, device=x.device).broadcast_to(shape_of(x, params))
+            if not x.is_complex() and (g.is_complex() if isinstance(g, torch.Tensor) else isinstance(g, complex)):
+                raise refused_dtype(name, "g", getattr(g, "dtype", torch.complex128))
+            g = torch.as_tensor(g, dtype=x.dtype, device=x.device)
+            if not is_compiling() and g.ndim and not stored.broadcasts(g.shape, shape_of(x, params)):
+                raise refused_cotangent(name, g.shape, shape_of(x, params))
+            g = g.broadcast_to(shape_of(x, params))
             argument = (x, *params)[which]
             return summed(evaluated(x, params, g, tracked), () if type(argument) is float else argument.shape)
         if out is not None:
@@ -80,10 +102,14 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def into(out: Any, x: Any, params: tuple[Any, ...]) -> Any:
         if not isinstance(out, torch.Tensor):
             raise refused_mix(name, "out", out, x)
+        if torch_sparse.holds(out):
+            raise refused_mix(name, "out", out, x, ", which is sparse")
         if out.device != x.device:
             raise refused_device(name, "out", out.device, x.device)
+        if not is_compiling() and any(s == 0 and n > 1 for n, s in zip(out.shape, out.stride(), strict=True)):
+            raise refused_overlap(name)
         check_out(out.shape, out.dtype, shape_of(x, params), x.dtype.to_real() if which == PENALTY else x.dtype)
-        if is_compiling() or on_kernel(function, x, params, out, None) is None:
+        if is_compiling() or out.is_conj() or out.is_neg() or on_kernel(function, x, params, out, None) is None:
             return out.copy_(evaluated(x, params, None, False))
         torch.autograd.graph.increment_version(out)  # so that autograd sees it change
         return out
@@ -131,6 +157,25 @@ def shape_of(x: Any, params: Sequence[Any]) -> Any:
     """Return the shape to which the arguments broadcast."""
     shapes = [p.shape for p in params if type(p) is not float and p.ndim]
     return torch.broadcast_shapes(x.shape, *shapes) if shapes else x.shape
+
+
+def weak(x: Any, params: Sequence[Any]) -> torch.Tensor:
+    """Return a number, or lists of them, where the tensors among the parameters are, and a number in their dtype."""
+    tensors = [p for p in params if isinstance(p, torch.Tensor)]
+    near = [p for p in tensors if p.ndim] or tensors
+    device = near[0].device if near else None
+    dtype = functools.reduce(torch.promote_types, [p.dtype for p in near]) if near else None
+    if dtype is None or not dtype.is_floating_point or np.ndim(x):
+        return torch.as_tensor(x, device=device)
+    return torch.as_tensor(
+        x, dtype=torch.promote_types(dtype, torch.complex64) if isinstance(x, complex) else dtype, device=device
+    )
+
+
+def is_fake(x: torch.Tensor) -> bool:
+    """Whether a tensor has a shape and a dtype but no values."""
+    fakes = sys.modules.get("torch._subclasses.fake_tensor")
+    return fakes is not None and isinstance(x, fakes.FakeTensor)
 
 
 def summed(a: Any, shape: Any) -> Any:

@@ -36,6 +36,14 @@ def refilled(x: Any, y: Any, filling: Any) -> Any:
     return torch.sparse_compressed_tensor(*inner, y, x.shape, layout=x.layout, check_invariants=False)
 
 
+def listed(x: Any) -> Any:
+    """Return x with its values in one line, and coordinates."""
+    if x.layout in COMPRESSED and x.ndim - x.dense_dim() > 2:
+        msg = f"x, a batch of matrices in {x.layout}, takes numbers as parameters; x.to_sparse() takes arrays too"
+        raise TypeError(msg)
+    return x.to_sparse(layout=torch.sparse_coo).coalesce()
+
+
 def alike(y: Any, x: Any) -> Any:
     """Return y in the layout of x, with blocks as large."""
     if y.layout is x.layout:
@@ -57,10 +65,11 @@ LIBRARY = stored.Sparse(
     tidy=lambda x: x.coalesce() if x.layout is torch.sparse_coo else x,
     values=lambda x: x.values(),
     complete=lambda x: x.values().numel() == x.numel(),
-    listed=lambda x: x.to_sparse(layout=torch.sparse_coo).coalesce(),
+    listed=listed,
     where=lambda x: tuple(x.indices()),
     refilled=refilled,
     alike=alike,
     dense=lambda a: a.to_dense(),
     added=added,
+    tracked=lambda a: isinstance(a, torch.Tensor) and a.requires_grad and torch.is_grad_enabled(),
 )

@@ -23,7 +23,7 @@ is_compiling = torch.compiler.is_compiling
 
 def bind_structured(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
     """Return a part of a structured operator on tensors."""
-    from .torch import transformed, unseen
+    from .torch import PLAIN, is_fake, modes, transformed, unseen
 
     name = operator.__name__
 
@@ -36,14 +36,20 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         params = tuple(p if type(p) is float else parameter(k, p, x) for k, p in zip(names, params, strict=True))
         if not x.dtype.is_floating_point:
             x = _formula.promoted(operator, xp, x, torch.get_default_dtype())
+        if type(x) not in PLAIN and is_fake(x) and not modes():
+            with x.fake_mode:
+                return call(x, params, options, out, g)
         involved = [a for a in (x, out, g, *params) if isinstance(a, torch.Tensor)]
         tracked = torch.is_grad_enabled() and any(a.requires_grad for a in involved)
         watched = is_compiling() or transformed() or unseen()
+        watched = watched or any(type(a) not in PLAIN or a.is_meta for a in involved)  # whose values nobody sees
         plain = not watched and all(a.device.type == "cpu" for a in involved)
         tools = WATCHED if watched else LOOKING if not plain else TRACKED if tracked else UNTRACKED
         if part == _structure.PULL:
             if isinstance(g, np.ndarray):
                 raise refused_mix(name, "g", g, x)
+            if not x.is_complex() and isinstance(g, torch.Tensor) and g.is_complex():
+                raise refused_dtype(name, "g", g.dtype)
             g = torch.as_tensor(g, dtype=x.dtype, device=x.device)
             first, *rest = _structure.pull(operator, tools, g, x, params, options)
             shapes = [() if type(p) is float else p.shape for p in params]
@@ -98,7 +104,9 @@ def on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function of NumPy's arrays as one of tensors on the CPU."""
 
     def call(*arguments: Any, **options: Any) -> Any:
-        arrays = (a.detach().resolve_conj().numpy() if isinstance(a, torch.Tensor) else a for a in arguments)
+        arrays = (
+            a.detach().resolve_conj().resolve_neg().numpy() if isinstance(a, torch.Tensor) else a for a in arguments
+        )
         y = function(*arrays, **options)
         return None if y is None else torch.from_numpy(y)
 
