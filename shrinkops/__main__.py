@@ -28,6 +28,7 @@ _SEED = 0
 _CHOICES = {name: operator for name, operator in OPERATORS.items() if operator.odd}
 # Above this many samples there is progress to show.
 _LONG = 1_000_000
+_WIDEST = 1e150
 # Of many signals in one file, this many are listed and drawn.
 _SHOWN = 8
 
@@ -148,11 +149,19 @@ def _demonstrate(arguments: argparse.Namespace) -> None:
     print(f"\nPicture: {drawn}")
 
 
+def _check_name(path: Path) -> None:
+    """Refuse what cannot be the name of a file."""
+    if not path.name or "\0" in str(path):
+        raise _Refused(repr(str(path)), "is not the name of a file", 2)
+
+
 def _denoise_file(arguments: argparse.Namespace) -> None:
     """Denoise a file."""
     path = arguments.file
+    _check_name(path)
     path.stat()  # a missing file is the first thing to say
     output = arguments.output or path.with_name(f"{path.stem}-denoised{path.suffix}")
+    _check_name(output)
     drawn = arguments.picture or output.with_suffix(".png")
     operator = _CHOICES[arguments.operator]
     if arguments.lambd is not None:
@@ -166,6 +175,8 @@ def _denoise_file(arguments: argparse.Namespace) -> None:
             raise _Refused(given, f"must be one of {', '.join(known)}", 2)
     _check_targets(output, drawn, source=path)
     recording = _read(path)
+    if recording.samples.size and float(recording.samples.max()) - float(recording.samples.min()) > _WIDEST:
+        raise _Refused(path, f"holds samples more than {_WIDEST:g} apart, the squares of which overflow")
     _check_picture(drawn)
     long = recording.samples.size > _LONG
     try:
@@ -392,7 +403,7 @@ def _read_wav(path: Path) -> Recording:
                 form = reader.getparams()
                 data = np.frombuffer(reader.readframes(form.nframes), dtype=np.uint8)
         except (wave.Error, EOFError) as error:
-            raise _Refused(path, f"is not a PCM .wav file: {error or 'it ends too early'}") from None
+            raise _Refused(path, f"is not a PCM .wav file: {str(error) or 'it ends too early'}") from None
     if form.sampwidth > 4:
         raise _Refused(path, f"holds samples of {8 * form.sampwidth} bits, more than 32")
     if data.size != form.nframes * form.nchannels * form.sampwidth:

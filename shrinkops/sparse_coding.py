@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import numbers
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from ._checks import type_name
+from ._checks import check_count, type_name
 from ._dispatch import Operator, check_operator
 from ._operators import softshrink
 from .denoise import progress_bar
@@ -172,8 +173,9 @@ def sparse_code(
     >>> found.converged
     True
     """
-    if iterations < 0:
-        msg = f"sparse_code requires iterations >= 0, got iterations={iterations}"
+    check_count("sparse_code", "iterations", iterations)
+    if isinstance(step, numbers.Real) and not float(step) > 0:
+        msg = f"sparse_code requires step > 0, got step={step}"
         raise ValueError(msg)
     if tolerance is not None and not tolerance >= 0:
         msg = f"sparse_code requires tolerance >= 0, got tolerance={tolerance}"
@@ -415,7 +417,7 @@ def largest_eigenvalue(xp: ModuleType, dictionary: Any) -> Any:
     adjoint = xp.conj(wide).T if xp.isdtype(wide.dtype, "complex floating") else wide.T
     gram = wide @ adjoint if wide.shape[0] <= wide.shape[1] else adjoint @ wide
     # The norm of the m-th power of a matrix of rank n is at most sqrt(n) times the m-th power of the eigenvalue.
-    squarings = max(0, math.ceil(math.log2(math.log(gram.shape[0] + 1) / 0.02)))
+    squarings = max(0, math.ceil(math.log2(math.log(max(gram.shape[0], 1) + 1) / 0.02)))
     logarithm: Any = 0.0
     for k in range(squarings + 1):
         norm = xp.sqrt(xp.sum(xp.abs(gram) ** 2))

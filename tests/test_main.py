@@ -547,3 +547,17 @@ def test_curves_of_every_operator():
     assert curves([OPERATORS["softshrink"]], figure.axes[1:2]) is figure
     with pytest.raises(ValueError, match="axes for each"):
         curves(axes=figure.axes[:1])
+
+
+@pytest.mark.parametrize("name", [".", "", "a\0b.npy"])
+def test_what_is_no_name_of_a_file(name, capsys):
+    assert command.main(["denoise", name]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_samples_whose_squares_overflow(tmp_path, capsys):
+    path = tmp_path / "large.npy"
+    np.save(path, np.sin(np.arange(3000.0)) * 1.7e308)
+    assert command.main(["denoise", str(path)]) == 1
+    assert "holds samples more than 1e+150 apart" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]

@@ -288,3 +288,16 @@ def test_progress(digits, capsys, monkeypatch):
 def test_refused(error, message, arguments):
     with pytest.raises(error, match=message):
         sparse_code(**{"x": np.ones(3), "dictionary": np.eye(2, 3)} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"iterations": 2.5}, TypeError, "iterations must be an integer, got 2.5"),
+        ({"step": 0}, ValueError, "requires step > 0, got step=0"),
+        ({"step": -1.0}, ValueError, "requires step > 0, got step=-1.0"),
+    ],
+)
+def test_bad_options(options, error, said):
+    with pytest.raises(error, match=said):
+        sparse_code(np.ones(2), np.eye(2), lambd=0.1, **options)
