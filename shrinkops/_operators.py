@@ -651,7 +651,8 @@ def lpshrink(xp: ModuleType, x: Any, lambd: Any, p: Any) -> Any:
     :math:`z_T = (2 \lambda (1 - p))^{1 / (2 - p)}`, the other minimiser there; the smaller one is returned at :math:`T`
     itself. Beyond, :math:`z + \lambda p z^{p - 1} = |x|` is solved by a fixed number of Halley's and Newton's steps, by
     the kernels with more digits than the result has: the nearest numbers in float16, bfloat16 and float32, below 1 ulp
-    in float64 (1.1 where the result is subnormal).
+    in float64 (1.1 where the result is subnormal, 1.2 next to :math:`T` with `p` beyond 0.95; :math:`T` itself is right
+    to :math:`2^{-58}`).
     The array formula is within a few ulp, divided by :math:`1 - p`. The derivatives are :math:`D = 1 / (1 -
     (1 - p) (|x| - z) / z)`, :math:`-(|x| - z) D / \lambda` and :math:`-(|x| - z) (1 / p + \log z) D`, with respect to
     `x`, `lambd` and `p`. With ``lambd = 0`` it is the identity. The penalties of Xu et al. and of Cao et al. have no
@@ -843,8 +844,8 @@ def cauchyshrink(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
     The result is the root of :math:`(z - |x|) (\gamma^2 + z^2) + 2 \lambda z = 0` that is the global minimiser. There
     is one root for :math:`\lambda \le 4 \gamma^2`; beyond, two minima compete, and the result jumps where their
     objectives are equal. Nothing becomes 0. Kernels return the nearest numbers in float16, bfloat16 and float32, and
-    stay below 1 ulp in float64, 1.1 where the result is subnormal;
-    the array formula is within 4 ulp, also where the derivative is large, but next to the
+    stay below 1 ulp in float64, 1.1 where the result is subnormal, and jump within 4 floats of where both minima are
+    equal; the array formula is within 4 ulp, also where the derivative is large, but next to the
     one point in which it is infinite, for :math:`\lambda = 4 \gamma^2`. With :math:`g = \gamma^2 + z^2` and :math:`P =
     g + 2 \lambda - 4 \lambda z^2 / g` the derivatives are :math:`g / P`, :math:`-2 z / P` and :math:`4 \lambda \gamma
     z / (g P)`. With ``lambd = 0`` or ``gamma = inf`` it is the identity.

@@ -786,4 +786,4 @@ def test_the_threshold_of_logshrink_at_every_level(every_level):
     x = (lambd / eps)[:, None] + np.spacing(lambd / eps)[:, None] * np.arange(1, 6)
     exact = reference("logshrink", x, lambd[:, None], eps[:, None])
     for level, y in every_level(lambda: shrinkops.logshrink(x, lambd[:, None], eps[:, None])).items():
-        assert ulp_error(y, exact).max() < (3 if level == "baseline" else 1)
+        assert ulp_error(y, exact).max() < 1, level

@@ -86,9 +86,11 @@ cdef inline double product_error(double x, double y, double product, bint fma) n
     """x * y - product, where product is the rounded x * y."""
     if fma:
         return c_fma(x, y, -product)
-    cdef double xh = high_part(x, 0xFFFFFFFFF8000000ULL), yh = high_part(y, 0xFFFFFFFFF8000000)
+    # The nearest number of 26 bits leaves as many, where nothing comes near the end of the range.
+    cdef uint64_t nearer = 0x4000000 if (c_fabs(x) < 1e300) & (c_fabs(product) < 1e300) else 0
+    cdef double xh = as_double((as_bits(x) + nearer) & 0xFFFFFFFFF8000000ULL), yh = high_part(y, 0xFFFFFFFFF8000000)
     cdef double xl = x - xh, yl = y - yh
-    return (((xh * yh - product) + xh * yl) + xl * yh) + xl * yl    # in this order exact
+    return (((xh * yh - product) + xh * yl) + xl * yh) + xl * yl    # each of them exact
 
 
 cdef inline double residual(double numerator, double quotient, double denominator, bint fma) noexcept nogil:

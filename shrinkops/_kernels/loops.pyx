@@ -397,18 +397,19 @@ cdef inline void block_of(
     loop_t loop, const double *scalars, int which, const char *x, const char *g, char *y, Py_ssize_t n,
     Py_ssize_t itemsize, bint derivative,
 ) noexcept nogil:
-    """A block of any length. g has BLOCK ones, used again and again, where only the derivative is wanted; where the
-    output lies on an input the loop runs through a buffer, so that it may assume that it does not."""
+    """A block of any length. g has BLOCK ones, used again and again, where only the derivative is wanted, and is not
+    looked at for a value; where the output lies on an input the loop runs through a buffer, so that it may assume that
+    it does not."""
     cdef const char *operands[2]
     cdef double buffer[BLOCK]
     cdef Py_ssize_t start = 0, m = n
     cdef bint aliased = x == y or g == y
-    if aliased or derivative:
+    if aliased or derivative and which != VALUE:
         m = BLOCK
     while start < n:
         m = min(m, n - start)
         operands[0] = x + start * itemsize
-        operands[1] = g if derivative else g + start * itemsize
+        operands[1] = NULL if which == VALUE else g if derivative else g + start * itemsize
         if aliased:
             loop(scalars, False, which, operands, <char *> buffer, m)
             memcpy(y + start * itemsize, buffer, m * itemsize)

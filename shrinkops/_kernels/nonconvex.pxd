@@ -8,7 +8,8 @@ from .arithmetic cimport (
     INFINITY, absolute, as_bits, as_double, c_sqrt, copy_sign, madd, maximum, minimum, real, uint32_t, uint64_t,
 )
 from .exponential cimport (
-    exponential_less_one, exponential_pair, logarithm, logarithm_pair, rough_exponential, rough_logarithm,
+    Exponential, exponential, exponential_less_one, exponential_pair, logarithm, logarithm_pair, power_of_two,
+    rough_exponential, rough_logarithm,
 )
 from .pairs cimport (
     NOISE, below, chosen, negative, over, pair, plus, product, root, scaled, settle, summed, times, total, total_of,
@@ -47,11 +48,11 @@ cdef inline pair power_scale(double greatest, real a, uint32_t *doubt) noexcept 
 # ---------------------------------------------------------------------------------------------------------------------
 # |y|^p: z (1 + W) = a, W = lambd p z^(p - 2)
 
-cdef inline pair lp_power(pair log, double p, bint exact, bint fma) noexcept nogil:
+cdef inline pair lp_power(pair log, double p, bint low, bint exact, bint fma) noexcept nogil:
     """p z^(p - 1), by log z."""
-    cdef pair power = times(log, total(p, -1, True), True, fma)
+    cdef pair power = times(log, total(p, -1, low), low, fma)
     power = (maximum(power[0], <double> -700), power[1])
-    return times((p, 0.0), exponential_pair(power, True, exact, fma), True, fma)
+    return times((p, 0.0), exponential_pair(power, low, exact, fma), low, fma)
 
 
 cdef struct Power:
@@ -81,7 +82,7 @@ cdef inline Power lp_knot(double lambd, double p, bint fma) noexcept nogil:
     k.knot = scaled(k.knot, 6.223015277861142e-61 if tiny else 1)    # 2^-200
     k.knot = chosen(lambd > 0, k.knot, (0.0, 0.0))
     k.z = z[0] if lambd > 0 else 1
-    k.lost = times(lp_power(plus(log, (-z[1] / z[0], 0.0), True), p, False, fma), (lambd * k.up, 0.0), True, fma)
+    k.lost = times(lp_power(plus(log, (-z[1] / z[0], 0.0), True), p, True, False, fma), (lambd * k.up, 0.0), True, fma)
     k.lost = chosen(lambd > 0, k.lost, (0.0, 0.0))
     k.w = k.lost[0] / k.z
     return k
@@ -101,7 +102,7 @@ cdef inline double lp_step(double s, double d, double p, double w, bint fma) noe
 
 cdef inline pair lp_polished(double z, double a, double lambd, double p, bint fma) noexcept nogil:
     """A step of Newton's method in more digits, which squares what is missing of a double."""
-    cdef pair lost = times(lp_power(logarithm_pair(z, True, fma), p, True, fma), (lambd, 0.0), True, fma)
+    cdef pair lost = times(lp_power(logarithm_pair(z, True, fma), p, True, True, fma), (lambd, 0.0), True, fma)
     cdef pair f = plus(total(z, -a, True), lost, True)
     return total(z, -(f[0] + f[1]) * z / (z - (1 - p) * lost[0]), True)
 
@@ -137,26 +138,19 @@ cdef inline double lp_value(real a, double lambd, double p, Power k, bint fma, u
 cdef inline double lp_derivative(
     double k, real a, double lambd, double p, Power at, bint fma, uint32_t *doubt,
 ) noexcept nogil:
-    """D = z / (z - (1 - p) (a - z)); -p z^(p - 1) D; -(a - z) (1 / p + log z) D."""
+    """D = z / (z - (1 - p) (a - z)); -p z^(p - 1) D; -lambd p z^(p - 1) (1 / p + log z) D."""
     cdef bint low = wants_low(a, doubt)
-    cdef pair z = lp_root(a, lambd, p, at, fma, doubt), log, lost, d
-    cdef double power
-    if low:
-        log = plus(logarithm_pair(z[0], doubt == NULL, fma), (z[1] / z[0], 0.0), True)
-        log = plus(log, chosen(at.up > 1, (-138.62943611198907, 3.3555121496085278e-15), (0.0, 0.0)), True)
-    else:
-        log = (logarithm(z[0], fma), 0.0)
-    cdef pair by_power = lp_power(log, p, doubt == NULL, fma)
-    if low:
-        lost = times(by_power, (lambd * at.up, 0.0), True, fma)
-    else:
-        power = maximum((p - 2) * logarithm(z[0] / at.z, fma), <double> -700)
-        lost = (z[0] * at.w * exponential_pair((power, 0.0), False, False, fma)[0], 0.0)
-    d = over(z, plus(z, negative(times(total(1, -p, low), lost, low, fma)), low), low, fma)
-    log = plus(over((1.0, 0.0), (p, 0.0), True, fma), log, True)
+    cdef pair z = lp_root(a, lambd, p, at, fma, doubt), log = (logarithm(z[0], fma), 0.0), by_power
+    cdef pair lost = plus((minimum(a * at.up, <double> 1.7976931348623157e+308), 0.0), negative(z), low)
+    cdef pair d = over(z, plus(z, negative(times(total(1, -p, low), lost, low, fma)), low), low, fma)
     cdef double by_x = settled(a, d, z[0] * 16 < a, a > at.knot[0], FUNCTION_NOISE, doubt)
-    cdef double by_lambd = -summed(a, times(by_power, d, low, fma), doubt)
-    cdef double by_p = -summed(a, times(times(lost, d, low, fma), log, low, fma), doubt)
+    if low:
+        log = plus(logarithm_pair(z[0], False, fma), (z[1] / z[0], 0.0), True)
+        log = plus(log, chosen(at.up > 1, (-138.62943611198907, 3.3555121496085278e-15), (0.0, 0.0)), True)
+    by_power = times(lp_power(log, p, low, False, fma), d, low, fma)
+    log = plus(over((1.0, 0.0), (p, 0.0), True, fma), log, True)
+    cdef double by_lambd = -summed(a, by_power, doubt)
+    cdef double by_p = -summed(a, times(times((lambd, 0.0), by_power, low, fma), log, low, fma), doubt)
     return by_x if k < 1 else (by_lambd if k < 2 else by_p)
 
 
@@ -172,27 +166,23 @@ cdef inline double log_jump_step(double q, double log_kappa, bint fma) noexcept 
 
 cdef inline double log_jump(double lambd, double eps, bint fma) noexcept nogil:
     """Where 0 and the other minimum are equal, for kappa = lambd / eps^2 > 1: at z = eps (exp(q) - 1)."""
-    cdef double kappa = lambd / eps / eps, log_eps = logarithm(eps, fma)
-    cdef bint far = not kappa < 1e290    # and may be inf
-    cdef double v = logarithm(maximum(kappa, <double> 1.0009765625), fma)
-    v = logarithm(lambd, fma) - 2 * log_eps if far else v
+    cdef double kappa = lambd / eps / eps    # which may be inf
+    cdef double v = maximum(logarithm(lambd, fma) - 2 * logarithm(eps, fma), <double> 9e-4)
     cdef double q = 0.75 * v if v < 1 else 0.5 * v + 0.5 * logarithm(v + 1, fma) + 0.2
     q = log_jump_step(q, v, fma)
     q = log_jump_step(q, v, fma)
     q = log_jump_step(q, v, fma)
-    v = kappa - 1
+    v = minimum(kappa, <double> 2) - 1
     v = v * (1 - 0.5 * v)    # log kappa
-    q = q if not kappa <= 1.0009765625 else v * (0.75 - 0.0234375 * v)
+    q = q if kappa > 1.0009765625 else v * (0.75 - 0.0234375 * v)
     q = maximum(q, <double> 1e-300)
-    # The least x for which z is better than 0 is z / 2 + lambd log(1 + z / eps) / z; at its minimum over z, errors of z
-    # are of second order.
-    cdef double grown = exponential_pair((q + log_eps if far else q, 0.0), False, False, fma)[0]
-    cdef double z = grown if far else eps * (q + (q * q * 0.5 if q < 1e-5 else grown - 1 - q))
-    cdef pair u = plus((1.0, 0.0), over((z, 0.0), (eps, 0.0), True, fma), True)
-    cdef pair log = plus(logarithm_pair(u[0], False, fma), (u[1] / u[0], 0.0), True)
-    cdef pair quotient = plus(logarithm_pair(z, False, fma), negative(logarithm_pair(eps, False, fma)), True)
-    log = chosen(far, quotient, log)
-    return below(plus((0.5 * z, 0.0), times(over((lambd, 0.0), (z, 0.0), True, fma), log, True, fma), True))
+    # The least x for which z is better than 0 is z / 2 + lambd q / z; at its minimum over z, errors of z are of second
+    # order. 2^k may leave the range, while z does not.
+    cdef Exponential e = exponential((q, 0.0), True, False, fma)
+    cdef double k = minimum(e.k, <double> 1000), u = power_of_two(k)
+    cdef pair z = times((eps, 0.0), plus(total(u, -1, True), scaled(e.p, u), True), True, fma)
+    z = scaled(z, power_of_two(minimum(e.k - k, <double> 1000)))
+    return below(plus(scaled(z, 0.5), times((q, 0.0), over((lambd, 0.0), z, True, fma), True, fma), True))
 
 
 cdef inline double log_knot(double lambd, double eps, bint fma) noexcept nogil:
@@ -258,44 +248,32 @@ cdef inline double cauchy_single(double a, double g, double b, bint fma) noexcep
     return third - 2 * q / (side * side + r + other * other)
 
 
-cdef inline pair cauchy_minima(double x, double b) noexcept nogil:
-    """Two minima, for gamma = 1."""
-    cdef double near = x / b, far = x
-    near = cauchy_step(cauchy_step(cauchy_step(near, x, 1, b), x, 1, b), x, 1, b)
-    far = cauchy_step(cauchy_step(cauchy_step(far, x, 1, b), x, 1, b), x, 1, b)
+cdef inline pair cauchy_minima(double x, double g, double b) noexcept nogil:
+    cdef double near = x * (g / b), far = x
+    near = cauchy_step(cauchy_step(cauchy_step(near, x, g, b), x, g, b), x, g, b)
+    far = cauchy_step(cauchy_step(cauchy_step(far, x, g, b), x, g, b), x, g, b)
     return (near, far)
 
 
-cdef inline double cauchy_jump_step(double x, double b, bint fma) noexcept nogil:
+cdef inline double cauchy_jump_step(double x, double g, double log_kappa, bint fma) noexcept nogil:
     """A step of Newton's method: the difference of the two minima changes by the difference of their places."""
-    cdef pair z = cauchy_minima(x, b)
-    cdef double width = z[1] - z[0]
-    cdef double rise = 0.5 * (b - 1) * logarithm((1 + z[1] * z[1]) / (1 + z[0] * z[0]), fma)
+    cdef pair z = cauchy_minima(x, g, g + 2)
+    cdef bint tiny = g < 1e-200    # and with it the lower minimum
+    cdef double width = z[1] - z[0], top = g + z[1] * z[1]
+    cdef double rise = logarithm(top if tiny else top / (g + z[0] * z[0]), fma) + (log_kappa if tiny else 0)
     return 0.5 * (z[1] + z[0]) + rise / width if width > 0 else x
-
-
-cdef inline double cauchy_far_step(double x, double log_kappa, bint fma) noexcept nogil:
-    """The same in units of sqrt(lambd), for kappa beyond 1e100: the lower minimum is 0 there."""
-    cdef double z = 0.5 * (x + c_sqrt(maximum(x * x - 8, <double> 0)))
-    return 0.5 * z + (log_kappa + 2 * logarithm(z, fma)) / z
 
 
 cdef inline double cauchy_knot(double lambd, double gamma, bint fma) noexcept nogil:
     """Where two minima are equal, if kappa = lambd / gamma^2 > 4; there is but one otherwise."""
-    cdef double ratio = lambd / gamma / gamma, kappa = minimum(maximum(ratio, <double> 4), <double> 1e100)
-    cdef double b = 1 + 2 * kappa, log_kappa = logarithm(lambd, fma) - 2 * logarithm(gamma, fma)
-    cdef double x = c_sqrt(kappa * (6.75 + 2.29 * logarithm(kappa * 0.25, fma)))
-    cdef double far = c_sqrt(maximum(6.75 + 2.29 * (log_kappa - 1.3862943611198906), <double> 8))
-    x = cauchy_jump_step(x, b, fma)
-    x = cauchy_jump_step(x, b, fma)
-    x = cauchy_jump_step(x, b, fma)
-    x = cauchy_jump_step(x, b, fma)
-    far = cauchy_far_step(far, log_kappa, fma)
-    far = cauchy_far_step(far, log_kappa, fma)
-    far = cauchy_far_step(far, log_kappa, fma)
-    far = cauchy_far_step(far, log_kappa, fma)
-    x = far * c_sqrt(lambd) if ratio > 1e100 else x * gamma
-    return x if kappa > 4 else INFINITY
+    cdef double kappa = lambd / gamma / gamma, g = 1 / maximum(kappa, <double> 4)
+    cdef double log_kappa = logarithm(lambd, fma) - 2 * logarithm(gamma, fma)
+    cdef double x = c_sqrt(6.75 + 2.29 * maximum(log_kappa - 1.3862943611198906, <double> 0))
+    x = cauchy_jump_step(x, g, log_kappa, fma)
+    x = cauchy_jump_step(x, g, log_kappa, fma)
+    x = cauchy_jump_step(x, g, log_kappa, fma)
+    x = cauchy_jump_step(x, g, log_kappa, fma)
+    return x * c_sqrt(lambd) if kappa > 4 else INFINITY
 
 
 cdef inline pair cauchy_slope(double z, double a, double g, double b) noexcept nogil:
