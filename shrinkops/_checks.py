@@ -126,28 +126,50 @@ def refused_mix(name: str, argument: str, value: Any, x: Any, which: str = "") -
     return TypeError(f"{name}: x is {type_name(x)} but {argument} is {type_name(value)}{which}")
 
 
-def refused_broadcast(name: str, argument: str, shape: Any, others: Any) -> ValueError:
-    """Return the error for an array that does not broadcast with those before it."""
-    return ValueError(f"{name}: {argument} must broadcast with the shape {tuple(others)}, got shape {tuple(shape)}")
+def broadcasts(shape: Sequence[int], to: Sequence[int]) -> bool:
+    """Whether a shape broadcasts to another, which does not grow."""
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
 
 
-def check_broadcast(name: str, names: Sequence[str], shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
-    """Return the shape to which shapes broadcast; None where one is not known, as in a graph."""
-    whole: list[int] = []
-    if not all(type(n) is int for shape in shapes for n in shape):
+def check_shapes(operator: Any, x: Any, params: Sequence[Any], g: Any = None) -> Any:
+    """
+    Return the shape to which arrays and numbers broadcast; refuse one that does not go with those before it.
+
+    None where a length is not known, as in a graph.
+    """
+    named = dict(zip(("x", *operator.parameters, "g"), (x, *params, g), strict=True))
+    shapes = {argument: tuple(getattr(a, "shape", ())) for argument, a in named.items()}
+    if not all(type(n) is int for shape in shapes.values() for n in shape):
         return None
-    for argument, shape in zip(names, shapes, strict=True):
-        padded = [1] * (len(whole) - len(shape)) + list(shape)
-        whole = [1] * (len(padded) - len(whole)) + whole
-        if any(n not in (1, m) and m != 1 for n, m in zip(padded, whole, strict=True)):
-            raise refused_broadcast(name, argument, shape, whole)
-        whole = [m if n == 1 else n for n, m in zip(padded, whole, strict=True)]
-    return tuple(whole)
+    of_g, whole = shapes.pop("g"), ()
+    for argument, shape in shapes.items():
+        padded, others = ((1,) * (max(len(shape), len(whole)) - len(a)) + a for a in (shape, whole))
+        if any(n != m and 1 not in (n, m) for n, m in zip(padded, others, strict=True)):
+            msg = f"{operator.__name__}: {argument} must broadcast with the shape {whole}, got shape {shape}"
+            raise ValueError(msg)
+        whole = tuple(m if n == 1 else n for n, m in zip(padded, others, strict=True))
+    check_cotangent(operator.__name__, of_g, whole)
+    return whole
 
 
-def refused_cotangent(name: str, shape: Any, of_result: Any) -> ValueError:
-    """Return the error for a cotangent that does not broadcast to the shape of the result."""
-    return ValueError(f"{name}: g must broadcast to the shape {tuple(of_result)} of the result, got {tuple(shape)}")
+def check_cotangent(name: str, shape: Sequence[int], of_result: Sequence[int]) -> None:
+    """Refuse a cotangent of a shape that does not broadcast to that of the result."""
+    if not broadcasts(shape, of_result):
+        msg = f"{name}: g must broadcast to the shape {tuple(of_result)} of the result, got shape {tuple(shape)}"
+        raise ValueError(msg)
+
+
+def check_cotangent_dtype(name: str, g: Any, x: Any) -> None:
+    """Refuse a cotangent that is complex where x is real, or boolean."""
+    given, of_x = (a.dtype if hasattr(a, "dtype") else dtype_of(a) for a in (g, x))
+    kind, kind_of_x = (str(dtype_name(dtype)).lower() for dtype in (given, of_x))
+    if kind.startswith("bool") or (kind.startswith("complex") and not kind_of_x.startswith(("complex", "none"))):
+        raise refused_dtype(name, "g", given)
+
+
+def dtype_of(value: Any) -> Any:
+    """Return the dtype that NumPy gives a number, or lists of them; None for what holds arrays."""
+    return np.asarray(value).dtype if isinstance(value, numbers.Number | list | tuple) else None
 
 
 def refused_growth(name: str, argument: str, shape: Any, x_shape: Any) -> ValueError:

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import _backends, _formula
 from ._backends import PENALTY, VALUE
-from ._checks import check_scalar, refused_mix, refused_requirement, refused_type
+from ._checks import check_cotangent_dtype, check_scalar, refused_mix, refused_requirement, refused_type
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -172,7 +172,7 @@ class Operator(Function):
         ]
         self.requirements = tuple(sorted(defaults + given, key=lambda r: (len(r.positions), r.positions)))
         self.count = len(parameters)
-        self.further = tuple(r.quickly(len(parameters)) for r in given)
+        self.further = tuple(r.applied(len(parameters)) for r in given)
         missing = inspect.Parameter.empty
         self._rest = [None if missing in self.defaults[n:] else self.defaults[n:] for n in range(len(parameters))]
         self.partials: Callable[..., Any]
@@ -244,10 +244,11 @@ class Operator(Function):
 
     def checked_cotangent(self, cls: type, x: Any, g: Any) -> type:
         """Return the type that decides the backend, now that a cotangent has come."""
-        if _backends.is_array(g):
-            return self._joined(cls, x, "g", g)
-        if not isinstance(g, numbers.Number | np.generic):
+        array = _backends.is_array(g)
+        if not array and not isinstance(g, numbers.Number | np.generic):
             raise refused_type(self.__name__, "g", g)
+        cls = self._joined(cls, x, "g", g) if array else cls
+        check_cotangent_dtype(self.__name__, g, x)
         return cls
 
     def _complete(self, params: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
@@ -326,8 +327,8 @@ class Requirement(NamedTuple):
         """Return the parameters that it is about."""
         return [params[k] for k in self.positions]
 
-    def quickly(self, count: int) -> tuple[int, Callable[..., Any]]:
-        """Return it as a function of one parameter, and which, or of ALL of them."""
+    def applied(self, count: int) -> tuple[int, Callable[..., Any]]:
+        """Return the parameter that it is about, or ALL of them, and a function of that or these."""
         if len(self.positions) == 1:
             return self.positions[0], self.holds
         if self.positions == tuple(range(count)):

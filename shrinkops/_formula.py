@@ -7,10 +7,11 @@ array library, its compiler, its automatic differentiation - calls these functio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ._checks import refused_complex, refused_dtype
+from ._checks import dtype_name, refused_complex, refused_dtype
 
 if TYPE_CHECKING:
     from ._dispatch import Operator
@@ -25,6 +26,15 @@ def promoted(op: Operator, xp: ModuleType, x: Any, default: Any) -> Any:
     if xp.isdtype(x.dtype, "integral"):
         return xp.astype(x, default)
     raise refused_dtype(op.__name__, "x", x.dtype)
+
+
+def weak_dtype(xp: Any, x: Any, params: Sequence[Any]) -> Any:
+    """Return the dtype that arrays of parameters give a number of Python's, as in arithmetic; None for all else."""
+    dtypes = [p.dtype for p in params if hasattr(p, "dtype") and "float" in dtype_name(p.dtype)]
+    if type(x) not in (int, float, complex) or not dtypes:
+        return None
+    dtype = xp.result_type(*dtypes)
+    return xp.result_type(dtype, xp.complex64) if type(x) is complex else dtype
 
 
 def value(op: Operator, xp: ModuleType, x: Any, params: tuple[Any, ...]) -> Any:

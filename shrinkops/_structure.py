@@ -22,7 +22,7 @@ import numpy as np
 
 from . import _backends, _formula
 from ._backends import PENALTY, VALUE
-from ._checks import check_scalar, refused_requirement, refused_type, type_name
+from ._checks import broadcasts, check_cotangent, check_scalar, refused_requirement, refused_type, type_name
 from ._dispatch import Operator, check_operator
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -452,6 +452,12 @@ class Layout:
             lengths[max(self.axes)] = self.groups.count
         return tuple(lengths)
 
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Return the shape that a parameter broadcasts to: that of x or its groups, or of singular values."""
+        if not self.axes:
+            return *self.shape[:-2], min(self.shape[-2:])
+        return self.reduced(name in self.operator.elements)
+
     def lined(self, xp: Any, a: Any) -> Any:
         """Return an array of as many dimensions as x with the axes moved to the end and made one."""
         if not self.axes or self.last:
@@ -470,16 +476,16 @@ class Layout:
 
     def parameter(self, xp: Any, name: str, p: Any) -> Any:
         """Return a parameter, which broadcasts to the shape of x or of its groups, as the formula takes it."""
-        if not self.axes:
-            return p
-        shape = self.reduced(name in self.operator.elements)
+        shape = self.shape_of(name)
         if name in self.operator.along and p.ndim == 1:
             length = math.prod([shape[a] for a in self.axes])
             if p.shape[0] not in (1, length):
                 raise refused_shape(self.operator.__name__, name, p.shape, (length,))
             return xp.reshape(p, (*[1] * len(self.batch), p.shape[0]))
-        if p.ndim > len(shape) or any(n not in (1, m) for n, m in zip(p.shape[::-1], shape[::-1], strict=False)):
+        if not broadcasts(p.shape, shape):
             raise refused_shape(self.operator.__name__, name, p.shape, shape)
+        if not self.axes:
+            return p
         p = xp.reshape(p, (*[1] * (len(shape) - p.ndim), *p.shape))
         lengths = tuple(p.shape[a] for a in self.axes)
         whole = tuple(shape[a] for a in self.axes)
@@ -491,7 +497,7 @@ class Layout:
         """Return the cotangent of a parameter of some dimensions in the shape of x or of its groups."""
         if not self.axes:
             return c
-        shape = self.reduced(name in self.operator.elements)
+        shape = self.shape_of(name)
         c = xp.broadcast_to(c, (*self.batch, math.prod([shape[a] for a in self.axes])))
         if name in self.operator.along and ndim == 1:
             return c
@@ -528,11 +534,6 @@ def prepared(op: Structured, xp: Any, x: Any, params: tuple[Any, ...], options: 
     layout = Layout(op, options, tuple(x.shape))
     wide, cast = _formula._prepared(xp, x, params)
     cast = tuple([layout.parameter(xp, name, p) for name, p in zip(op.names(options), cast, strict=True)])
-    if op.spectral:
-        values = (*x.shape[:-2], min(x.shape[-2:]))
-        for name, p in zip(op.names(options), cast, strict=True):
-            if any(n not in (1, m) for n, m in zip(p.shape[::-1], values[::-1], strict=False)) or p.ndim > len(values):
-                raise refused_shape(op.__name__, name, p.shape, values)
     if op.inspect_arrays is not None and xp.known:
         op.inspect_arrays(op.__name__, xp, *cast)
     if not op.variadic:  # outside its domain a parameter is NaN; numbers have been checked
@@ -558,6 +559,7 @@ def pull(op: Structured, xp: Any, g: Any, x: Any, params: tuple[Any, ...], optio
     """Return the cotangents: of x in its shape, of every parameter in the shape of x or of its groups."""
     layout, wide, wide_params = prepared(op, xp, x, params, options)
     real = xp.real(x).dtype if xp.isdtype(x.dtype, "complex floating") else x.dtype
+    check_cotangent(op.__name__, g.shape, x.shape)
     g = layout.lined(xp, _formula._widened(xp, xp.broadcast_to(g, x.shape)))
     if 0 in x.shape:
         return x, *(xp.zeros_like(p) for p in wide_params)

@@ -524,6 +524,21 @@ def test_nan_stays_in_its_group(case, library):
         assert np.isfinite(np.delete(y, 1, 0)).all()
 
 
+def test_cotangents_that_do_not_fit(case, library):
+    """Say g, and which shape."""
+    op, params, options = case
+    if library.name not in DENSE or not library.broadcasts:
+        pytest.skip("refuses, or goes by names")
+    x = give(library, data(), over(op, options))
+    said = re.escape(f"{op.__name__}: g must broadcast to the shape (4, 6)") + ".*got"
+    for shape in ((2,), (5, 4, 6)):
+        g = library.array(np.ones(shape), library.default)
+        with pytest.raises(ValueError, match=said):
+            op.vjp(g, x, *given_params(library, params), **options)
+    with pytest.raises(TypeError, match=f"{op.__name__}: g must hold real numbers, got dtype complex128"):
+        op.vjp(1j, x, *given_params(library, params), **options)
+
+
 def test_infinity_is_the_limit(library):
     if library.name not in DENSE:
         pytest.skip("refuses")
@@ -988,6 +1003,15 @@ def test_xarray_names_dimensions(xr):
     c = shrinkops.groupshrink.vjp(x, x, lambd, axis="column")[1]
     assert c.dims == ("row",)
     np.testing.assert_allclose(c, shrinkops.groupshrink.vjp(a, a, lambd.data[None, :, None])[1].ravel())
+    one = xr.DataArray(np.arange(4.0), dims=["row"])
+    np.testing.assert_array_equal(
+        shrinkops.groupshrink.vjp(one, x, 1.0, axis="row")[0],
+        shrinkops.groupshrink.vjp(one.data[:, None], a, 1.0, axis=1)[0],
+    )
+    with pytest.raises(ValueError, match="cannot align"):
+        shrinkops.groupshrink.vjp(x.isel(row=[0, 1, 3, 2]), x, 1.0)
+    with pytest.raises(ValueError, match="groupshrink: g must broadcast"):
+        shrinkops.groupshrink.vjp(xr.DataArray(np.ones(2), dims=["depth"]), x, 1.0)
     both = shrinkops.groupshrink(xr.Dataset({"a": x, "b": 2 * x}), 1.0, axis="row")
     np.testing.assert_array_equal(both.b, shrinkops.groupshrink(2 * a, 1.0, axis=1))
     np.testing.assert_array_equal(shrinkops.groupshrink(x.variable, 1.0, axis="row"), y)

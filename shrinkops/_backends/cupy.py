@@ -38,7 +38,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
 
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, cupy.ndarray):
-            x = converted(operator, cupy.asarray, x, (*params, g))
+            x = converted(operator, xp, cupy.asarray, x, params, g)
         for argument, a in zip((*operator.parameters, "g", "out"), (*params, g, out), strict=True):
             if isinstance(a, np.ndarray) or (argument == "out" and not isinstance(a, cupy.ndarray | None)):
                 raise refused_mix(name, argument, a, x)

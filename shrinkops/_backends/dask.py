@@ -13,7 +13,7 @@ import numpy as np
 from dask.array.utils import meta_from_array
 
 from .. import _formula, _structure
-from .._checks import is_real, refused_dtype, refused_out
+from .._checks import broadcasts, check_cotangent, check_shapes, is_real, refused_dtype, refused_out
 from . import VALUE
 from .numpy import promoted
 
@@ -31,7 +31,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if out is not None:
             raise refused_out(name, x)
-        x = x if isinstance(x, da.Array) else da.asarray(x)
+        x = x if isinstance(x, da.Array) else da.asarray(x, dtype=_formula.weak_dtype(np, x, params))
         # An empty array tells the dtype, and refuses what the operator refuses, at once.
         empty = promoted(function.operator, np.empty(0, x.dtype))
         dtype = empty.dtype if function.which in (VALUE, 0) else np.real(empty).dtype
@@ -39,6 +39,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         for k, p in enumerate(params):
             if not isinstance(p, float) and not is_real(p.dtype):
                 raise refused_dtype(name, function.operator.parameters[k], p.dtype)
+        check_shapes(function.operator, x, params, g)
         if g is None:
             return lazily(Block(function), x, params, dtype)
         g = g if np.ndim(g) == 0 and not isinstance(g, da.Array) else da.asanyarray(g)
@@ -129,16 +130,15 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         for k, p in zip(names, params, strict=True):
             if not isinstance(p, float) and not is_real(p.dtype):
                 raise refused_dtype(name, k, p.dtype)
-        shapes = [parameter_shape(layout, k, x.shape) for k in names]
+        shapes = [layout.shape_of(k) for k in names]
         shapes_given = [() if isinstance(p, float) else p.shape for p in params]
         params = tuple(along_axis(layout, k, p, x.ndim) for k, p in zip(names, params, strict=True))
         for k, p, shape in zip(names, params, shapes, strict=True):
-            if not isinstance(p, float) and (
-                p.ndim > len(shape) or any(n not in (1, m) for n, m in zip(p.shape[::-1], shape[::-1], strict=False))
-            ):
+            if not isinstance(p, float) and not broadcasts(p.shape, shape):
                 raise _structure.refused_shape(name, k, p.shape, shape)
         if part == _structure.PULL:
             g = g if isinstance(g, da.Array) else da.asarray(g, dtype=empty.dtype)
+            check_cotangent(name, g.shape, x.shape)
             g = da.broadcast_to(g, x.shape, chunks=x.chunks) if g.shape != x.shape else g.rechunk(x.chunks)
             found = [over_blocks(operator, part, 0, x, params, options, g, x.shape, axes, empty.dtype)]
             for which, (p, shape) in enumerate(zip(params, shapes, strict=True), 1):
@@ -154,13 +154,6 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         return y[tuple(0 if a in gone else slice(None) for a in range(x.ndim))]
 
     return call
-
-
-def parameter_shape(layout: Any, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape that a parameter broadcasts to: that of x or its groups, or of singular values."""
-    if layout.axes:
-        return tuple(layout.reduced(name in layout.operator.elements))
-    return *shape[:-2], min(shape[-2:])
 
 
 def along_axis(layout: Any, name: str, p: Any, ndim: int) -> Any:

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 
 from .. import _backends, _formula, _structure
-from .._checks import check_broadcast, refused_device, refused_dtype, refused_mix, refused_out
+from .._checks import check_shapes, refused_device, refused_dtype, refused_mix, refused_out
 
 if TYPE_CHECKING:
     from .._dispatch import Function
@@ -51,14 +51,14 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         xp: Any = Namespace(namespace)
         place = functools.partial(xp.asarray, device=getattr(found, "device", None))
         if x is not found:
-            x = converted(operator, place, x, (*params, g))
+            x = converted(operator, xp, place, x, params, g)
         with np.errstate(all="ignore"):  # there are libraries that compute with NumPy
             return evaluate(x, params, g, xp, place)
 
     def evaluate(x: Any, params: tuple[Any, ...], g: Any, xp: Any, place: Callable[..., Any]) -> Any:
         params = tuple(cast(operator, k, xp, p, x) for k, p in enumerate(params))
         x = _formula.promoted(operator, xp, x, place(0.0).dtype)
-        check_broadcast(name, ("x", *operator.parameters), [getattr(a, "shape", ()) for a in (x, *params)])
+        check_shapes(operator, x, params, g)
         if g is None:
             return function.formula(xp, x, params)
         if isinstance(g, np.ndarray):
@@ -70,13 +70,16 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     return call
 
 
-def converted(operator: Any, asarray: Callable[..., Any], x: Any, others: tuple[Any, ...]) -> Any:
+def converted(
+    operator: Any, xp: Any, asarray: Callable[..., Any], x: Any, params: tuple[Any, ...], g: Any = None
+) -> Any:
     """Return x, a number or lists of them, as an array of the library of another argument; refuse arrays of NumPy."""
+    others = (*params, g)
     if isinstance(x, np.ndarray):
         names = (*operator.parameters, "g")
         k = next(k for k, a in enumerate(others) if _backends.is_array(a) and not _backends.is_numpy(type(a)))
         raise refused_mix(operator.__name__, names[k], others[k], x)
-    return asarray(x)
+    return asarray(x, dtype=_formula.weak_dtype(xp, x, [p for p in params if not _backends.is_numpy(type(p))]))
 
 
 def cast(operator: Any, k: int, xp: Any, p: Any, x: Any) -> Any:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _backends, _formula, _structure
-from .._checks import check_broadcast, refused_device, refused_dtype, refused_mix, refused_out
+from .._checks import check_shapes, refused_device, refused_dtype, refused_mix, refused_out
 from . import jax_sparse
 from .generic import cast
 
@@ -52,7 +52,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if out is not None:
             raise refused_out(name, x)
-        x = jnp.asarray(x)
+        x = jnp.asarray(x, dtype=_formula.weak_dtype(jnp, x, params))
         for argument, a in zip((*operator.parameters, "g"), (*params, g), strict=True):
             if isinstance(a, jax_sparse.ARRAYS):
                 raise refused_mix(name, argument, a, x)
@@ -63,7 +63,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         real = jnp.finfo(x.dtype).dtype
         with np.errstate(over="ignore"):  # a number too large for the dtype is infinity
             arrays = tuple(parameter(k, p, x, real) for k, p in enumerate(params))
-        check_broadcast(name, ("x", *operator.parameters), [a.shape for a in (x, *arrays)])
+        check_shapes(operator, x, arrays, g)
         if g is None:
             return compiled(x, *arrays)
         y = pulled(x, *arrays, jnp.asarray(g, x.dtype))

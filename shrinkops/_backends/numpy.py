@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _formula
-from .._checks import (
-    BFLOAT16,
-    check_broadcast,
-    check_out,
-    is_real,
-    refused_complex,
-    refused_cotangent,
-    refused_dtype,
-    refused_mix,
-)
+from .._checks import BFLOAT16, check_out, check_shapes, is_real, refused_complex, refused_dtype, refused_mix
 from .._kernels.loops import KERNELS, Exact
 from . import NUMPY_TYPES, PENALTY, VALUE
 
@@ -38,7 +29,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         if not isinstance(x, np.ndarray):
             scalar = np.ndim(x) == 0 and all(type(p) is float for p in params)
             with np.errstate(over="ignore"):
-                array = np.asarray(x, weak_dtype(x, params))
+                array = np.asarray(x, _formula.weak_dtype(np, x, params))
             y = anything(array, params, out, g)
             return y[()] if scalar and out is None else y
         if any(isinstance(a, np.ndarray) and type(a) is not np.ndarray for a in (x, *params, g)):
@@ -49,23 +40,19 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         real = np.real(x).dtype
         with np.errstate(all="ignore"):
             params = tuple(p if type(p) is float else parameter(k, p, real) for k, p in enumerate(params))
-            shape: Any = check_broadcast(name, ("x", *operator.parameters), (x.shape, *map(np.shape, params)))
             if g is None:
-                return computed(x, params, out, None)
+                return computed(x, params, out, None, check_shapes(operator, x, params))
             g = np.asarray(g)
-            if not is_real(g.dtype) and (g.dtype.kind != "c" or x.dtype.kind != "c"):
+            if not is_real(g.dtype) and g.dtype.kind != "c":
                 raise refused_dtype(name, "g", g.dtype)
-            try:
-                g = np.broadcast_to(np.asarray(g, x.dtype), shape)
-            except ValueError:
-                raise refused_cotangent(name, np.shape(g), shape) from None
-            return _formula.sum_to_shape(np, computed(x, params, None, g), np.shape((x, *params)[which]))
+            shape = check_shapes(operator, x, params, g)
+            g = np.broadcast_to(g.astype(x.dtype, copy=False), shape)
+            return _formula.sum_to_shape(np, computed(x, params, None, g, shape), np.shape((x, *params)[which]))
 
-    def computed(x: Any, params: tuple[Any, ...], out: Any, g: Any) -> Any:
+    def computed(x: Any, params: tuple[Any, ...], out: Any, g: Any, shape: Any) -> Any:
         brain = x.dtype.name == BFLOAT16
         if out is not None:
             dtype = np.real(x).dtype if which == PENALTY else x.dtype
-            shape: Any = check_broadcast(name, ("x", *operator.parameters), (x.shape, *map(np.shape, params)))
             check_out(out.shape, out.dtype.newbyteorder("="), shape, dtype.newbyteorder("="), out.flags.writeable)
         y: Any = NotImplemented
         if kernel is not None and brain:
@@ -134,14 +121,6 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
 def plain(a: Any) -> Any:
     """Return an array of a subclass as NumPy's own, and a number as it is."""
     return a if type(a) is float else np.asarray(a)
-
-
-def weak_dtype(x: Any, params: tuple[Any, ...]) -> Any:
-    """Return the dtype of the parameters for x that is a number of Python's, as NumPy's own functions take it."""
-    if type(x) not in (int, float, complex):
-        return None
-    dtypes = [p.dtype for p in params if isinstance(p, np.ndarray) and p.dtype.kind == "f"]
-    return np.result_type(*dtypes, x) if dtypes else None
 
 
 def promoted(operator: Operator | Structured, x: Any) -> Any:

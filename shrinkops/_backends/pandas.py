@@ -26,7 +26,9 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if out is not None:
             raise refused_out(operator.__name__, x)
-        x = x if isinstance(x, ARRAYS) else labelled(x, next(a for a in (*params, g) if isinstance(a, ARRAYS)))
+        if not isinstance(x, ARRAYS):
+            like = [a for a in (*params, g) if isinstance(a, ARRAYS)]
+            x = labelled(x, like[0], _formula.weak_dtype(np, x, [e for a in like for e in empties(a)]))
         frame = isinstance(x, pd.DataFrame)
         given = (x, *params, g)
         for name, a in zip(names, given, strict=True):
@@ -52,10 +54,16 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     return call
 
 
-def labelled(a: Any, x: Any) -> Any:
+def empties(a: Any) -> list[Any]:
+    """Return empty arrays of the dtypes of the columns."""
+    dtypes = a.dtypes if isinstance(a, pd.DataFrame) else [a.dtype]
+    return [np.empty(0, getattr(dtype, "numpy_dtype", dtype)) for dtype in dtypes]
+
+
+def labelled(a: Any, x: Any, dtype: Any = None) -> Any:
     """Return an array with the labels of x, to the shape of which it must broadcast."""
     names = {"columns": x.columns} if isinstance(x, pd.DataFrame) else {"name": x.name}
-    return type(x)(np.broadcast_to(np.asarray(a), x.shape), index=x.index, **names)
+    return type(x)(np.broadcast_to(np.asarray(a, dtype), x.shape), index=x.index, **names)
 
 
 def aligned(arguments: list[Any]) -> list[Any]:

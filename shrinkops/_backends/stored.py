@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._checks import refused_filling, refused_growth, refused_hybrid, refused_mix, refused_out
+from .._checks import broadcasts, refused_filling, refused_growth, refused_hybrid, refused_mix, refused_out
 from . import VALUE, is_array
 
 if TYPE_CHECKING:
@@ -109,14 +109,6 @@ def bind(function: Function, lib: Sparse) -> Callable[..., Any]:
         raise refused_filling(function, rest[rest != 0].reshape(-1)[0].item(), filling.item(), x)
 
     return call
-
-
-def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Whether a shape broadcasts to another, which does not grow."""
-    try:
-        return np.broadcast_shapes(shape, to) == tuple(to)
-    except ValueError:
-        return False
 
 
 def positions(lib: Sparse, x: Any, shape: tuple[int, ...]) -> Any:

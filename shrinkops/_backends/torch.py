@@ -15,9 +15,8 @@ from torch.autograd import forward_ad
 
 from .. import _formula
 from .._checks import (
-    check_broadcast,
     check_out,
-    refused_cotangent,
+    check_shapes,
     refused_device,
     refused_dtype,
     refused_mix,
@@ -27,7 +26,7 @@ from .._checks import (
 from .._dispatch import OPERATORS
 from .._kernels.exchange import Exchange
 from .._kernels.loops import KERNELS, Kernel
-from . import PENALTY, VALUE, stored, torch_sparse
+from . import PENALTY, VALUE, torch_sparse
 from .generic import cast, converted
 from .torch_structured import bind_structured as bind_structured
 
@@ -55,7 +54,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
 
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, torch.Tensor):
-            x = converted(operator, functools.partial(weak, params=params), x, (*params, g))
+            x = converted(operator, xp, near(params, g), x, params, g)
         if type(x) not in PLAIN and is_fake(x) and not modes():
             with x.fake_mode:  # in which the numbers that it meets are fake too
                 return call(x, params, out, g)
@@ -66,8 +65,8 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             x = _formula.promoted(operator, xp, x, torch.get_default_dtype())
         if x.dtype is torch.complex32:  # with which PyTorch itself does next to nothing
             raise refused_dtype(name, "x", x.dtype)
-        if not is_compiling() and any(type(p) is not float and p.ndim for p in params):
-            check_broadcast(name, ("x", *operator.parameters), [getattr(a, "shape", ()) for a in (x, *params)])
+        if not is_compiling() and any(type(a) is not float and getattr(a, "ndim", 0) for a in (*params, g)):
+            check_shapes(operator, x, params, g)
         tracked = torch.is_grad_enabled() and any(
             isinstance(a, torch.Tensor) and a.requires_grad for a in (x, out, g, *params)
         )
@@ -76,12 +75,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
                 raise refused_mix(name, "g", g, x)
             if isinstance(g, torch.Tensor) and g.device != x.device:
                 raise refused_device(name, "g", g.device, x.device)
-            if not x.is_complex() and (g.is_complex() if isinstance(g, torch.Tensor) else isinstance(g, complex)):
-                raise refused_dtype(name, "g", getattr(g, "dtype", torch.complex128))
-            g = torch.as_tensor(g, dtype=x.dtype, device=x.device)
-            if not is_compiling() and g.ndim and not stored.broadcasts(g.shape, shape_of(x, params)):
-                raise refused_cotangent(name, g.shape, shape_of(x, params))
-            g = g.broadcast_to(shape_of(x, params))
+            g = torch.as_tensor(g, dtype=x.dtype, device=x.device).broadcast_to(shape_of(x, params))
             argument = (x, *params)[which]
             return summed(evaluated(x, params, g, tracked), () if type(argument) is float else argument.shape)
         if out is not None:
@@ -159,17 +153,10 @@ def shape_of(x: Any, params: Sequence[Any]) -> Any:
     return torch.broadcast_shapes(x.shape, *shapes) if shapes else x.shape
 
 
-def weak(x: Any, params: Sequence[Any]) -> torch.Tensor:
-    """Return a number, or lists of them, where the tensors among the parameters are, and a number in their dtype."""
-    tensors = [p for p in params if isinstance(p, torch.Tensor)]
-    near = [p for p in tensors if p.ndim] or tensors
-    device = near[0].device if near else None
-    dtype = functools.reduce(torch.promote_types, [p.dtype for p in near]) if near else None
-    if dtype is None or not dtype.is_floating_point or np.ndim(x):
-        return torch.as_tensor(x, device=device)
-    return torch.as_tensor(
-        x, dtype=torch.promote_types(dtype, torch.complex64) if isinstance(x, complex) else dtype, device=device
-    )
+def near(params: Sequence[Any], g: Any) -> Any:
+    """Return how to make a tensor where those among the arguments are; one of no dimension goes where others are."""
+    tensors = [a for a in (*params, g) if isinstance(a, torch.Tensor)]
+    return functools.partial(torch.as_tensor, device=max(tensors, key=lambda a: a.ndim > 0).device)
 
 
 def is_fake(x: torch.Tensor) -> bool:

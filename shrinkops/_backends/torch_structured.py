@@ -23,14 +23,14 @@ is_compiling = torch.compiler.is_compiling
 
 def bind_structured(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
     """Return a part of a structured operator on tensors."""
-    from .torch import PLAIN, is_fake, modes, transformed, unseen
+    from .torch import PLAIN, is_fake, modes, near, transformed, unseen
 
     name = operator.__name__
 
     def call(x: Any, params: tuple[Any, ...], options: dict[str, Any], out: Any = None, g: Any = None) -> Any:
         names = tuple(operator.names(options))
         if not isinstance(x, torch.Tensor):
-            x = converted(Named(name, names), torch.as_tensor, x, (*params, g))
+            x = converted(Named(name, names), xp, near(params, g), x, params, g)
         if torch_sparse.holds(x):
             raise _structure.refused_conversion(name, x, torch_sparse.DENSE)
         params = tuple(p if type(p) is float else parameter(k, p, x) for k, p in zip(names, params, strict=True))
@@ -48,8 +48,6 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         if part == _structure.PULL:
             if isinstance(g, np.ndarray):
                 raise refused_mix(name, "g", g, x)
-            if not x.is_complex() and isinstance(g, torch.Tensor) and g.is_complex():
-                raise refused_dtype(name, "g", g.dtype)
             g = torch.as_tensor(g, dtype=x.dtype, device=x.device)
             first, *rest = _structure.pull(operator, tools, g, x, params, options)
             shapes = [() if type(p) is float else p.shape for p in params]

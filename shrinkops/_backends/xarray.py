@@ -100,7 +100,7 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
             options["groups"] = options["groups"].data
         placed = tuple(beside(k, p, x) for k, p in zip(names, params, strict=True))
         if part == _structure.PULL:
-            g = g.transpose(*x.dims).data if isinstance(g, xr.DataArray) else g
+            g = matched("g", g, x) if isinstance(g, xr.DataArray) else g
             first, *rest = operator.enter(part, x.data, placed, options, g)
             return [
                 x.copy(data=first),
@@ -133,18 +133,21 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         return x.dims.index(axis)
 
     def beside(k: str, p: Any, x: Any) -> Any:
-        """Return a parameter with the dimensions of x, each of length 1 that it does not have."""
+        """Return a parameter as it broadcasts to x, its groups or its singular values."""
         if isinstance(p, xr.Variable):
             p = xr.DataArray(p)
         if not isinstance(p, xr.DataArray):
             return p
-        if any(dim not in x.dims for dim in p.dims):
-            raise refused_growth(name, k, p.shape, x.shape)
-        xr.align(x, p, join="exact", copy=False)
-        if "axis" not in operator.options or (k in operator.along and p.ndim == 1):
-            return p.data
-        kept = [dim for dim in x.dims if dim in p.dims]
-        return p.transpose(*kept).data.reshape(tuple(p.sizes.get(dim, 1) for dim in x.dims))
+        placed = matched(k, p, x)
+        return p.data if "axis" not in operator.options or (k in operator.along and p.ndim == 1) else placed
+
+    def matched(k: str, a: Any, x: Any) -> Any:
+        """Return what is in an array in the dimensions of x, each of length 1 that it does not have."""
+        if any(dim not in x.dims for dim in a.dims):
+            raise refused_growth(name, k, a.shape, x.shape)
+        xr.align(x, a, join="exact", copy=False)
+        kept = [dim for dim in x.dims if dim in a.dims]
+        return a.transpose(*kept).data.reshape(tuple(a.sizes.get(dim, 1) for dim in x.dims))
 
     def restored(c: Any, p: Any) -> Any:
         if not isinstance(p, xr.DataArray | xr.Variable):
