@@ -1063,14 +1063,15 @@ def _(xp: ModuleType, x: Any, lambd: Any, tau: Any) -> Any:
     steep, limit = xp.where(tau < xp.inf, tau, zero), (x == xp.inf) | (lambd == xp.inf) | (tau == xp.inf)
     a, l = xp.where(limit, zero, x), xp.where(limit, zero, lambd)
     w = near * far
-    # sigmoid(t) (1 + steep a sigmoid(-t)), where one of the two sigmoids is w / (1 + w), the other 1 / (1 + w)
-    slope = xp.where(inside, w, one) * (1 + steep * (a / one_more) * xp.where(inside, one, w)) / one_more
-    step = xp.where((x > lambd) | ((x == xp.inf) & (lambd < xp.inf)), one, zero)
-    dx = xp.where(limit, xp.where(tau > 0, step, one / 2), slope)
     even = (a * near) / one_more / one_more
     lost = w - (one_more - 1)  # what the sum lacks counts twice
     even = even - even * (2 * (lost / one_more))
-    return dx, -steep * (even * far), even * ((a - l) * far)
+    # sigmoid(t) + steep a sigmoid(t) sigmoid(-t), where one of the two sigmoids is w / (1 + w), the other 1 / (1 + w)
+    bend = xp.where(far > 0, (steep * even) * far, zero)
+    slope = xp.where(inside, w, one) / one_more + bend
+    step = xp.where((x > lambd) | ((x == xp.inf) & (lambd < xp.inf)), one, zero)
+    dx = xp.where(limit, xp.where(tau > 0, step, one / 2), slope)
+    return dx, -bend, even * ((a - l) * far)
 
 
 @operator(unit=(1.0, 0.25))
