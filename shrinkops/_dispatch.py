@@ -152,6 +152,7 @@ class Operator(Function):
         self.__name__ = self.__qualname__ = formula.__name__
         self.__module__ = "shrinkops"
         self.__wrapped__ = formula
+        self.__annotations__ = {}  # those of the class are not meant
         self.formula_at = formula
         self.analytic = analytic
         self.odd = odd

@@ -65,6 +65,7 @@ class Structured:
         self.__module__ = "shrinkops"
         self.__doc__ = inspect.getdoc(formula)
         self.__wrapped__ = formula
+        self.__annotations__ = {}
         self.formula = formula
         self.elements = (*elements, *along)
         self.along = along

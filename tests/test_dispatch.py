@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import types
+import typing
 
 import numpy as np
 import pytest
@@ -90,6 +91,7 @@ def test_repr_and_help(operator):
         assert repr(operator.penalty) == f"<shrinkops.{name}.penalty>"
         assert operator.penalty.__doc__
     inspect.signature(operator).bind(1.0, *[0.5] * len(operator.parameters), out=None)
+    assert typing.get_type_hints(operator) == {}
     assert "vjp" in dir(operator)
 
 
