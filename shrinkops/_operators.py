@@ -21,11 +21,14 @@ from ._pairs import halves, less_than_product, product_minus
 
 
 def _lambert(s: Any) -> Any:
-    """3 + s / (5 + s / (7 + ...)), with which tanh(a) = a / (1 + s / _lambert(s)), s = a**2."""
-    t = 25.0
-    for odd in range(23, 1, -2):
-        t = odd + s / t
-    return t
+    """
+    1 - tanh(a) / a of s = a**2 below 2: Lambert's s / (3 + s + s / (5 + s / (7 + ... s / 21))).
+
+    From 5 on the continued fraction is evaluated as one quotient, whose rounding errors hardly matter.
+    """
+    above = (((s + 1950.0) * s + 546975.0) * s + 43648605.0) * s + 916620705.0
+    below = (((65.0 * s + 42900.0) * s + 6891885.0) * s + 349188840.0) * s + 4583103525.0
+    return s / ((3 + s * (above / below)) + s)
 
 
 @operator(analytic=True)
@@ -82,12 +85,11 @@ def tanhshrink(xp: ModuleType, x: Any) -> Any:
     if xp.isdtype(x.dtype, "complex floating"):
         small = xp.abs(x) < 1
         s = xp.where(small, x, xp.zeros_like(x)) ** 2
-        return xp.where(small, x * (s / (_lambert(s) + s)), x - xp.tanh(x))
+        return xp.where(small, x * _lambert(s), x - xp.tanh(x))
     small = x < 1.375
     b = xp.where(small, x, xp.ones_like(x))
-    s = b * b
     e = xp.exp(2 * xp.where(x < 20, x, xp.full_like(x, 20.0)))
-    return xp.where(small, b * (s / (_lambert(s) + s)), (x - 1) + 2 / (e + 1))
+    return xp.where(small, b * _lambert(b * b), (x - 1) + 2 / (e + 1))
 
 
 @tanhshrink.derivatives
@@ -96,9 +98,7 @@ def _(xp: ModuleType, x: Any) -> Any:
         return (xp.tanh(x) ** 2,)
     small = x < 1.375
     b = xp.where(small, x, xp.ones_like(x))
-    s = b * b
-    t = _lambert(s)
-    r = b * (t / (t + s))
+    r = b - b * _lambert(b * b)
     u = 2 / (xp.exp(2 * xp.where(x < 20, x, xp.full_like(x, 20.0))) + 1)
     return (xp.where(small, r * r, 1 - u * (2 - u)),)
 
