@@ -507,6 +507,19 @@ def test_one_kernel_for_all_thresholds_and_shapes(torch, help, backend):
     assert not backend.unfusable
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+@pytest.mark.parametrize("name", ["tanhshrink", "cauchyshrink"])
+def test_one_kernel_however_long_the_formula_is(torch, help, backend, name):
+    """The first, and the longest."""
+    from torch._inductor import metrics
+
+    operator = shrinkops.OPERATORS[name]
+    metrics.reset()
+    x, p = points(torch, "float64"), help.example(operator)
+    torch.testing.assert_close(backend.in_one_kernel(operator, x, p, None), operator(x, *p))
+    assert metrics.generated_kernel_count == 1
+
+
 def test_without_a_compiler_for_the_gpu(torch, help, backend, monkeypatch):
     """The formula runs as it stands, and says so once."""
     operator = next(iter(shrinkops.OPERATORS.values()))

@@ -116,7 +116,8 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         if p.device != x.device:
             if p.ndim or p.device.type != "cpu":
                 raise refused_device(name, operator.parameters[k], p.device, x.device)
-            p = p.to(x.device)  # as PyTorch does with tensors that are numbers
+            # As PyTorch does with tensors that are numbers; there are devices without float64.
+            p = p.to(x.device, x.dtype.to_real() if x.dtype.is_floating_point or x.is_complex() else None)
         return p if p.dtype.is_floating_point else cast(operator, k, xp, p, x)
 
     def quick(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
@@ -257,6 +258,14 @@ def resolved(a: torch.Tensor) -> torch.Tensor:
 # One kernel on the GPU
 
 
+# Unasked, the compiler makes two kernels of the longest formulas, and divides to within 2 ulp.
+COMPILED_TO = {
+    "max_fusion_size": 1 << 16,
+    "eager_numerics.division_rounding": True,
+    "eager_numerics.disable_ftz": True,
+}
+
+
 @functools.cache
 def fused(function: Function, dtype: Any) -> Callable[..., Any]:
     """Return the formula of a function, compiled for a dtype."""
@@ -266,7 +275,8 @@ def fused(function: Function, dtype: Any) -> Callable[..., Any]:
 
     # torch.compile keeps what it compiles with the code object, and few for each: this one is not shared.
     formula.__code__ = formula.__code__.replace(co_name=f"{function.operator.__name__}_{dtype}".replace("torch.", ""))
-    compiled: Callable[..., Any] = torch.compile(formula, dynamic=True)
+    known = {key: value for key, value in COMPILED_TO.items() if key in torch._inductor.list_options()}
+    compiled: Callable[..., Any] = torch.compile(formula, dynamic=True, options=known)
     return compiled
 
 
@@ -277,8 +287,8 @@ def in_one_kernel(function: Function, x: Any, params: Sequence[Any], g: Any) -> 
     """Evaluate in one pass over memory, by a kernel that torch.compile makes; None where it cannot."""
     if function in unfusable:
         return None
-    # As numbers, parameters would be constants of the kernel, compiled anew for each.
-    params = [torch.full((), p, dtype=torch.float64, device=x.device) if type(p) is float else p for p in params]
+    # Numbers would be constants of the kernel, compiled anew for each; tensors on the CPU it takes by value.
+    params = [torch.tensor(p, dtype=torch.float64) if type(p) is float else p for p in params]
     shape, dense = shape_of(x, params), [x] if g is None else [x, g]
     if all(a.is_contiguous() for a in dense) and not any(p.ndim for p in params):
         dense = [a.view(-1) for a in dense]  # one kernel for all shapes
