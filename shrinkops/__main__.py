@@ -240,6 +240,7 @@ def _print_table(table: Sequence[Sequence[str]]) -> None:
 def _check_targets(*targets: Path, source: Path | None = None) -> None:
     """Refuse to write where that cannot be, or over the input."""
     for k, target in enumerate(targets):
+        _check_name(target)
         if not target.parent.is_dir():
             raise _Refused(target, f"there is no folder {target.parent}")
         if not os.access(target.parent, os.W_OK):

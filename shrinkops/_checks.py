@@ -105,15 +105,10 @@ def dtype_name(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
-def refused_dtype(name: str, argument: str, dtype: Any) -> TypeError:
-    """Return the error for an array that holds no numbers to shrink, or none to shrink by."""
-    numbers = "real or complex numbers" if argument == "x" else "real numbers"
+def refused_dtype(name: str, argument: str, dtype: Any, or_complex: bool | None = None) -> TypeError:
+    """Return the error for an array that does not hold real numbers, or complex ones where these may be: in x."""
+    numbers = "real or complex numbers" if or_complex or (or_complex is None and argument == "x") else "real numbers"
     return TypeError(f"{name}: {argument} must hold {numbers}, got dtype {dtype_name(dtype)}")
-
-
-def refused_complex(name: str, dtype: Any) -> TypeError:
-    """Return the error for complex numbers where it matters which numbers are greater."""
-    return TypeError(f"{name}: x must hold real numbers, got dtype {dtype_name(dtype)}")
 
 
 def refused_type(name: str, argument: str, value: Any) -> TypeError:
@@ -137,44 +132,41 @@ def check_shapes(operator: Any, x: Any, params: Sequence[Any], g: Any = None) ->
 
     None where a length is not known, as in a graph.
     """
-    named = dict(zip(("x", *operator.parameters, "g"), (x, *params, g), strict=True))
-    shapes = {argument: tuple(getattr(a, "shape", ())) for argument, a in named.items()}
-    if not all(type(n) is int for shape in shapes.values() for n in shape):
-        return None
-    of_g, whole = shapes.pop("g"), ()
-    for argument, shape in shapes.items():
+    named = zip(("x", *operator.parameters), (x, *params), strict=True)
+    shapes = {argument: tuple(getattr(a, "shape", ())) for argument, a in named}
+    whole: Any = ()
+    if not all(map(known, shapes.values())):
+        whole = None
+    for argument, shape in shapes.items() if whole is not None else ():
         padded, others = ((1,) * (max(len(shape), len(whole)) - len(a)) + a for a in (shape, whole))
         if any(n != m and 1 not in (n, m) for n, m in zip(padded, others, strict=True)):
             msg = f"{operator.__name__}: {argument} must broadcast with the shape {whole}, got shape {shape}"
             raise ValueError(msg)
         whole = tuple(m if n == 1 else n for n, m in zip(padded, others, strict=True))
-    check_cotangent(operator.__name__, of_g, whole)
+    if g is not None:
+        check_cotangent(operator.__name__, g, x, whole)
     return whole
 
 
-def check_cotangent(name: str, shape: Sequence[int], of_result: Sequence[int]) -> None:
-    """Refuse a cotangent of a shape that does not broadcast to that of the result."""
-    if not broadcasts(shape, of_result):
-        msg = f"{name}: g must broadcast to the shape {tuple(of_result)} of the result, got shape {tuple(shape)}"
-        raise ValueError(msg)
+def check_cotangent(name: str, g: Any, x: Any, shape: Sequence[Any] | None) -> None:
+    """Refuse a cotangent of other numbers than the result at x is of, or that does not broadcast to its shape."""
+    dtype = g.dtype if hasattr(g, "dtype") else np.asarray(g).dtype
+    kind, or_complex = dtype_name(dtype).lower(), "complex" in dtype_name(x.dtype).lower()
+    if not ("int" in kind or "float" in kind or ("complex" in kind and or_complex)):
+        raise refused_dtype(name, "g", dtype, or_complex)
+    of_g = tuple(getattr(g, "shape", ()))
+    if shape is not None and known(of_g) and known(shape) and not broadcasts(of_g, shape):
+        raise refused_shape(name, "g", of_g, shape, " of the result")
 
 
-def check_cotangent_dtype(name: str, g: Any, x: Any) -> None:
-    """Refuse a cotangent that is complex where x is real, or boolean."""
-    given, of_x = (a.dtype if hasattr(a, "dtype") else dtype_of(a) for a in (g, x))
-    kind, kind_of_x = (str(dtype_name(dtype)).lower() for dtype in (given, of_x))
-    if kind.startswith("bool") or (kind.startswith("complex") and not kind_of_x.startswith(("complex", "none"))):
-        raise refused_dtype(name, "g", given)
+def known(shape: Sequence[Any]) -> bool:
+    """Whether the lengths are numbers: not in a graph, and not where Dask has not counted."""
+    return all(type(n) is int for n in shape)
 
 
-def dtype_of(value: Any) -> Any:
-    """Return the dtype that NumPy gives a number, or lists of them; None for what holds arrays."""
-    return np.asarray(value).dtype if isinstance(value, numbers.Number | list | tuple) else None
-
-
-def refused_growth(name: str, argument: str, shape: Any, x_shape: Any) -> ValueError:
-    """Return the error for an array with which x, which keeps its shape, would grow."""
-    return ValueError(f"{name}: {argument} must broadcast to the shape {tuple(x_shape)} of x, got shape {tuple(shape)}")
+def refused_shape(name: str, argument: str, shape: Any, to: Any, whose: str = "") -> ValueError:
+    """Return the error for an array that does not broadcast to a shape."""
+    return ValueError(f"{name}: {argument} must broadcast to the shape {tuple(to)}{whose}, got shape {tuple(shape)}")
 
 
 def refused_hybrid(name: str, argument: str) -> ValueError:

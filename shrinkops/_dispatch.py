@@ -18,7 +18,7 @@ import numpy as np
 
 from . import _backends, _formula
 from ._backends import PENALTY, VALUE
-from ._checks import check_cotangent_dtype, check_scalar, refused_mix, refused_requirement, refused_type
+from ._checks import check_scalar, refused_mix, refused_requirement, refused_type
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +55,7 @@ class Function:
         self.implementations: dict[type, Callable[..., Any]] = {}
         self.quick: dict[type, Callable[..., Any]] = {}  # that check the parameters of most calls themselves
         self.__doc__ = doc
+        self.__annotations__ = {}  # those of the class are not meant
 
     def formula(self, xp: Any, x: Any, params: tuple[Any, ...], g: Any = None) -> Any:
         """Evaluate the formula in a namespace."""
@@ -152,7 +153,6 @@ class Operator(Function):
         self.__name__ = self.__qualname__ = formula.__name__
         self.__module__ = "shrinkops"
         self.__wrapped__ = formula
-        self.__annotations__ = {}  # those of the class are not meant
         self.formula_at = formula
         self.analytic = analytic
         self.odd = odd
@@ -248,9 +248,7 @@ class Operator(Function):
         array = _backends.is_array(g)
         if not array and not isinstance(g, numbers.Number | np.generic):
             raise refused_type(self.__name__, "g", g)
-        cls = self._joined(cls, x, "g", g) if array else cls
-        check_cotangent_dtype(self.__name__, g, x)
-        return cls
+        return self._joined(cls, x, "g", g) if array else cls
 
     def _complete(self, params: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Return all parameters in the order of the signature."""

@@ -7,20 +7,23 @@ array library, its compiler, its automatic differentiation - calls these functio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ._checks import dtype_name, refused_complex, refused_dtype
+from ._checks import dtype_name, refused_dtype
 
 if TYPE_CHECKING:
     from ._dispatch import Operator
+
+FLOATING = re.compile(r"b?float\d+")  # names of dtypes; those of eight bits and less say how they divide them
 
 
 def promoted(op: Operator, xp: ModuleType, x: Any, default: Any) -> Any:
     """Return x as floating-point numbers, integers in the default dtype of the library."""
     if xp.isdtype(x.dtype, "complex floating") and not op.odd:
-        raise refused_complex(op.__name__, x.dtype)
+        raise refused_dtype(op.__name__, "x", x.dtype, or_complex=False)
     if xp.isdtype(x.dtype, ("real floating", "complex floating")):
         return x
     if xp.isdtype(x.dtype, "integral"):
@@ -29,12 +32,19 @@ def promoted(op: Operator, xp: ModuleType, x: Any, default: Any) -> Any:
 
 
 def weak_dtype(xp: Any, x: Any, params: Sequence[Any]) -> Any:
-    """Return the dtype that arrays of parameters give a number of Python's, as in arithmetic; None for all else."""
-    dtypes = [p.dtype for p in params if hasattr(p, "dtype") and "float" in dtype_name(p.dtype)]
-    if type(x) not in (int, float, complex) or not dtypes:
+    """
+    Return the dtype that arrays of parameters give a number of Python's, as in arithmetic.
+
+    None for what is no such number, and where the arrays have no floating-point dtype that goes with all.
+    """
+    if type(x) not in (int, float, complex):
         return None
-    dtype = xp.result_type(*dtypes)
-    return xp.result_type(dtype, xp.complex64) if type(x) is complex else dtype
+    dtypes = [p.dtype for p in params if hasattr(p, "dtype") and FLOATING.fullmatch(dtype_name(p.dtype).lower())]
+    try:
+        dtype = xp.result_type(*dtypes) if dtypes else None
+    except TypeError:
+        return None
+    return xp.result_type(dtype, xp.complex64) if dtype is not None and type(x) is complex else dtype
 
 
 def value(op: Operator, xp: ModuleType, x: Any, params: tuple[Any, ...]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._checks import refused_complex
+from ._checks import refused_dtype
 from ._dispatch import Operator
 from ._operators import softshrink
 from .rules import AtThreshold, noise_level, universal_threshold
@@ -265,7 +265,7 @@ def _denoise(
 ) -> Report:
     x = np.asarray(x)
     if x.dtype.kind not in "iuf":
-        raise refused_complex(denoise.__name__, x.dtype)
+        raise refused_dtype(denoise.__name__, "x", x.dtype, or_complex=False)
     AtThreshold(operator, 1.0 if lambd is None else lambd)  # refuses a negative number before anything is computed
     axis = np.lib.array_utils.normalize_axis_index(axis, x.ndim)
     pywt = optional("pywt")

@@ -192,11 +192,9 @@ class Shrinkage(torch.nn.Module):  # type: ignore[misc]
         """Return what TorchScript can read: a graph that calls the operator as one of PyTorch's own."""
         graph = torch.fx.Graph()
         x = graph.placeholder("input", torch.Tensor)
-        values = self._values()
-        places = [k for k, v in enumerate(values) if isinstance(v, torch.Tensor)]
-        tensors = [graph.get_attr(self.operator.parameters[k]) for k in places]
-        numbers = [0.0 if k in places else float(v) for k, v in enumerate(values)]
-        arguments = (self.operator.__name__, x, numbers, tensors, places, self._learnt())
+        names = self.operator.parameters
+        values = [graph.get_attr(p) if torch.is_tensor(v) else v for p, v in zip(names, self._values(), strict=True)]
+        arguments = _as_one(self.operator, x, values, self._learnt())
         graph.output(graph.call_function(torch.ops.shrinkops.shrink, arguments))
         return torch.fx.GraphModule(self, graph, type(self).__name__)
 
@@ -236,8 +234,9 @@ def _broadcast(lists: list[list[Any]]) -> list[list[Any]]:
 def _shrunk(layer: Shrinkage | type[Shrinkage], x: Any, values: list[Any], learnt: list[int]) -> Any:
     """Apply a layer's operator with parameters along dimension 1, those that are learnt inside the domain."""
     operator = layer.operator
-    if type(x).__module__ == "torch.fx.proxy" and all(isinstance(p, float) for p in values):
-        return x.tracer.create_proxy("call_function", operator, (x, *values), {})
+    if isinstance(x, torch.fx.Proxy):  # what is learnt or an array becomes a node of its own
+        tensors = any(isinstance(p, torch.Tensor | torch.fx.Proxy) for p in values)
+        return torch.ops.shrinkops.shrink(*_as_one(operator, x, values, learnt)) if tensors else operator(x, *values)
     if not isinstance(x, torch.Tensor):
         msg = f"{class_name(operator)}: input must be a torch.Tensor, got {type_name(x)}"
         raise TypeError(msg)
@@ -246,6 +245,13 @@ def _shrunk(layer: Shrinkage | type[Shrinkage], x: Any, values: list[Any], learn
         dtype = real.dtype if real.is_floating_point() else torch.get_default_dtype()
         values = _inside(layer.domain, values, learnt, dtype, unwatched=not torch.is_grad_enabled())
     return operator(x, *(_along_channels(operator, x, p) for p in values))
+
+
+def _as_one(operator: Operator, x: Any, values: list[Any], learnt: list[int]) -> tuple[Any, ...]:
+    """Return the arguments of the operation of PyTorch's that is every layer."""
+    places = [k for k, v in enumerate(values) if not isinstance(v, float | int)]
+    numbers = [0.0 if k in places else float(v) for k, v in enumerate(values)]
+    return operator.__name__, x, numbers, [values[k] for k in places], places, learnt
 
 
 def _inside(domain: Domain, values: list[Any], learnt: list[int], dtype: Any, unwatched: bool = False) -> list[Any]:

@@ -456,6 +456,20 @@ def test_pandas_of_sparse_values(operator, pd, help):
     np.testing.assert_array_equal(y.to_numpy(), operator(x.to_numpy(), *help.example(operator)))
 
 
+def test_pandas_with_numbers(pd):
+    """Of any dtype of pandas', and what broadcasts to no shape, said by name."""
+    p = pd.Series(pd.arrays.SparseArray([0.5, 0.0]))
+    assert shrinkops.softshrink(2.0, p).tolist() == shrinkops.softshrink(np.full(2, 2.0), p).tolist() == [1.5, 2.0]
+    for dtype in ("category", "str"):
+        with pytest.raises(TypeError, match="lambd must hold real numbers, got dtype"):
+            shrinkops.softshrink(2.0, pd.Series(["a", "b"], dtype=dtype))
+    x = pd.Series([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"softshrink: lambd must broadcast to the shape \(3,\), got shape \(2,\)"):
+        shrinkops.softshrink(x, [0.5, 0.5])
+    with pytest.raises(ValueError, match=r"softshrink: g must broadcast to the shape \(3,\), got shape \(2,\)"):
+        shrinkops.softshrink.vjp(np.ones(2), x, 0.5)
+
+
 def test_pandas_aligns_by_label(thresholding, pd, help):
     """As its own arithmetic does: labels that one of two lacks give NaN."""
     p = help.example(thresholding)

@@ -1315,8 +1315,10 @@ def test_shapes_that_do_not_go_together(thresholding, library, help):
         params = [library.array(np.full(2, a), library.default) if j == k else a for j, a in enumerate(p)]
         with pytest.raises(ValueError, match=rf"{name} must broadcast .*\(3,\).*, got shape \(2,\)"):
             thresholding(x, *params)
-    with pytest.raises(ValueError, match=r"g must broadcast to the shape \(3,\).*, got shape \(2,\)"):
-        thresholding.vjp(library.array(np.ones(2), library.default), x, *p)
+    for of, shape in (([1.0, 1.0], "2,"), ([[1.0] * 3] * 2, "2, 3")):
+        for g in (of, library.array(of, library.default)):
+            with pytest.raises(ValueError, match=rf"g must broadcast to the shape \(3,\).*, got shape \({shape}\)"):
+                thresholding.vjp(g, x, *p)
 
 
 @pytest.mark.core
@@ -1327,8 +1329,10 @@ def test_cotangents_and_parameters_that_are_complex(thresholding, library, help)
     p = help.example(thresholding)
     with pytest.raises(TypeError, match=f"{thresholding.__name__}: g must hold real numbers, got dtype complex64"):
         thresholding.vjp(z, x, *p)
-    with pytest.raises(TypeError, match="g must hold real numbers, got dtype complex128"):
-        thresholding.vjp(1j, x, *p)
+    for g, dtype in ((1j, "complex128"), (True, "bool")):
+        with pytest.raises(TypeError, match=f"g must hold real numbers, got dtype {dtype}"):
+            thresholding.vjp(g, x, *p)
     for k, name in enumerate(thresholding.parameters):
-        with pytest.raises(TypeError, match=f"{name} must hold real numbers, got dtype complex64"):
-            thresholding(x, *(z if j == k else a for j, a in enumerate(p)))
+        for of in (x, z) if thresholding.odd else (x,):
+            with pytest.raises(TypeError, match=f"{name} must hold real numbers, got dtype complex64"):
+                thresholding(of, *(z if j == k else a for j, a in enumerate(p)))

@@ -74,7 +74,12 @@ def of_host(cupy: Any, a: np.ndarray) -> Any:
 
 
 def to_host(a: Any) -> np.ndarray:
-    """The memory of such an array as one of NumPy."""
+    """Such an array as one of NumPy."""
+    return memory_of(a).copy()
+
+
+def memory_of(a: Any) -> np.ndarray:
+    """Its memory as one, for as long as it lives itself."""
     memory = (ctypes.c_char * max(a.nbytes, 1)).from_address(a.data.ptr)
     return np.ndarray(a.shape, a.dtype, memory, strides=a.strides)
 
@@ -89,7 +94,7 @@ class Fused:
         """Run the kernel on memory of the host."""
         kernel = self.traced(args)
         loop = compiled(source(kernel))
-        arrays = [to_host(a) if isinstance(a, self.cupy.ndarray) else np.asarray(a) for a in args]
+        arrays = [memory_of(a) if isinstance(a, self.cupy.ndarray) else np.asarray(a) for a in args]
         shape = np.broadcast_shapes(*(a.shape for a in arrays))
         flat = [np.broadcast_to(a, shape).ravel() for a in arrays]
         flat += [np.empty(flat[0].size, p.dtype) for p in kernel.out_params]
@@ -189,6 +194,13 @@ def test_what_does_not_fit(cupy, bound):
     x, call = of_host(cupy, np.ones(3)), bound(shrinkops.softshrink)
     with pytest.raises(TypeError, match=r"softshrink: x is cupy.ndarray but lambd is numpy.ndarray"):
         call(x, (np.ones(3),))
+    with pytest.raises(ValueError, match=r"softshrink: lambd must broadcast with the shape \(3,\), got shape \(2,\)"):
+        call(x, (of_host(cupy, np.ones(2)),))
+    for g in (np.ones((2, 3)), [1.0, 1.0]):
+        with pytest.raises(ValueError, match=r"softshrink: g must broadcast to the shape \(3,\) of the result, got"):
+            bound(shrinkops.softshrink.derivative)(x, (0.5,), None, of_host(cupy, np.array(g)))
+    with pytest.raises(TypeError, match="softshrink: g must hold real numbers, got dtype complex128"):
+        bound(shrinkops.softshrink.derivative)(x, (0.5,), None, of_host(cupy, np.ones(3, complex)))
     with pytest.raises(ValueError, match=r"out must have shape \(3,\), got \(2,\)"):
         call(x, (0.5,), of_host(cupy, np.ones(2)))
     with pytest.raises(TypeError, match="out must have dtype float64, got float32"):

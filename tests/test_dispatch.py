@@ -91,7 +91,7 @@ def test_repr_and_help(operator):
         assert repr(operator.penalty) == f"<shrinkops.{name}.penalty>"
         assert operator.penalty.__doc__
     inspect.signature(operator).bind(1.0, *[0.5] * len(operator.parameters), out=None)
-    assert typing.get_type_hints(operator) == {}
+    assert typing.get_type_hints(operator) == typing.get_type_hints(operator.derivative) == {}
     assert "vjp" in dir(operator)
 
 
@@ -516,9 +516,15 @@ def test_subclasses_among_the_parameters():
     """They come out, as of NumPy's functions."""
     assert type(shrinkops.softshrink(np.ones(3), np.full(3, 0.25).view(Kept))) is Kept
     assert type(shrinkops.softshrink(np.ones(3).view(Kept), 0.25)) is Kept
+    for lambd in (np.full(3, 0.25).view(Kept), np.ma.array(np.full(3, 0.25))):
+        for x in (2.0, np.full(3, 2.0)):
+            dx, dlambd = shrinkops.softshrink.vjp(np.ones(3), x, lambd)
+            assert (type(dx), np.shape(dx)) == (np.ndarray if np.ndim(x) else np.float64, np.shape(x))
+            assert (type(dlambd), dlambd.tolist()) == (type(lambd), [-1.0] * 3)
 
 
 @pytest.mark.parametrize("g", [np.array(["1", "2", "3"]), np.ones(3, bool), np.ones(3, "m8[s]"), np.ones(3, object)])
 def test_cotangents_that_are_no_numbers(g):
-    with pytest.raises(TypeError, match="softshrink: g must hold real numbers, got dtype"):
-        shrinkops.softshrink.vjp(g, np.ones(3), 0.5)
+    for operator in (shrinkops.softshrink, shrinkops.groupshrink):
+        with pytest.raises(TypeError, match=f"{operator.__name__}: g must hold real numbers, got dtype"):
+            operator.vjp(g, np.ones(3), 0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
 import itertools
 import os
 import pickle
@@ -496,7 +497,7 @@ def test_gallery(tmp_path):
 
 
 def test_symbolic_trace():
-    """As torch.nn's layers: one node of the graph."""
+    """As torch.nn's layers: one node of the graph, which can be saved."""
     layer = torch.nn.Sequential(nn.Softshrink(0.25), nn.Tanhshrink())
     traced, x = torch.fx.symbolic_trace(layer), torch.linspace(-2, 2, 9)
     assert [node.target for node in traced.graph.nodes if node.op == "call_function"] == [
@@ -504,3 +505,26 @@ def test_symbolic_trace():
         shrinkops.tanhshrink,
     ]
     torch.testing.assert_close(traced(x), layer(x), rtol=0, atol=0)
+    for layer in (nn.Firmshrink(0.25, 1.0, learnable="high"), nn.Softshrink([0.25, 0.5], num_parameters=2)):
+        whole = torch.nn.Sequential(layer)
+        traced, x = torch.fx.symbolic_trace(whole), torch.randn(3, 2, 4)
+        torch.testing.assert_close(traced(x), whole(x), rtol=0, atol=0)
+        file = io.BytesIO()
+        torch.save(traced, file)
+        file.seek(0)
+        torch.testing.assert_close(torch.load(file, weights_only=False)(x), whole(x), rtol=0, atol=0)
+
+
+def test_symbolic_trace_of_functions(operator, help):
+    """Thresholds may be inputs of the graph; what is no value is refused."""
+    p, x = help.example(operator), torch.linspace(-2, 2, 9)
+    traced = torch.fx.symbolic_trace(lambda x: operator(x, *p))
+    torch.testing.assert_close(traced(x), operator(x, *p), rtol=0, atol=0)
+    if p:
+        traced = torch.fx.symbolic_trace(lambda x, first: operator(x, first, *p[1:]))
+        torch.testing.assert_close(traced(x, torch.tensor(p[0])), operator(x, *p), rtol=0, atol=0)
+    traced = torch.fx.symbolic_trace(lambda x: shrinkops.groupshrink(x, 0.25, axis=0))
+    torch.testing.assert_close(traced(x), shrinkops.groupshrink(x, 0.25), rtol=0, atol=0)
+    for function in (operator.derivative, lambda x, *p: operator.vjp(x, x, *p)):
+        with pytest.raises(TypeError, match=r"x must be an array or a number, got torch.Proxy"):
+            torch.fx.symbolic_trace(lambda x: function(x, *p))  # noqa: B023

@@ -244,6 +244,11 @@ def test_tensors_without_memory(operator, torch, help):
 def test_fake_tensors_outside_their_mode(operator, torch, help):
     from torch._subclasses import FakeTensorMode
 
+    mode = FakeTensorMode()
+    assert shrinkops.softshrink(2.0, mode.from_tensor(torch.ones(3, 1))).fake_mode is mode
+    for p in (1j, True):
+        with pytest.raises(TypeError, match="lambd must hold real numbers, got dtype"):
+            shrinkops.softshrink(torch.ones(3, device="meta"), torch.tensor(p))
     x = FakeTensorMode().from_tensor(points(torch))
     for function in help.functions(operator):
         found = function(x, *help.example(operator))

@@ -10,9 +10,9 @@ import cupy
 import numpy as np
 
 from .. import _formula
-from .._checks import check_out, refused_mix
+from .._checks import check_out, check_shapes, refused_mix
 from . import PENALTY, generic
-from .generic import cast, check_device, converted
+from .generic import cast, check_device, converted, listed
 
 if TYPE_CHECKING:
     from .._dispatch import Function
@@ -39,12 +39,14 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, cupy.ndarray):
             x = converted(operator, xp, cupy.asarray, x, params, g)
+        g = listed(cupy.asarray, g)
         for argument, a in zip((*operator.parameters, "g", "out"), (*params, g, out), strict=True):
             if isinstance(a, np.ndarray) or (argument == "out" and not isinstance(a, cupy.ndarray | None)):
                 raise refused_mix(name, argument, a, x)
             check_device(name, argument, a, x)
         arrays = tuple(cast(operator, k, xp, p, x) for k, p in enumerate(params))
         x = _formula.promoted(operator, xp, x, xp.float64)
+        shape = check_shapes(operator, x, arrays, g)
         traced = x.dtype.kind == "f"
         if traced:  # a number is a constant to the tracer, which would compile again for another: unless NumPy's
             arrays = tuple(x.dtype.type(p) if isinstance(p, float) else p for p in arrays)
@@ -55,7 +57,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         if out is None:
             return fused(x, *arrays) if traced else function.formula(xp, x, arrays)
         dtype = x.real.dtype if which == PENALTY else x.dtype
-        check_out(out.shape, out.dtype, np.broadcast_shapes(x.shape, *map(np.shape, params)), dtype)
+        check_out(out.shape, out.dtype, shape, dtype)
         x, arrays = apart(x, out), tuple(apart(p, out) for p in arrays)
         if traced:
             fused_into(out, x, *arrays)

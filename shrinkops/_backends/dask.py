@@ -13,7 +13,16 @@ import numpy as np
 from dask.array.utils import meta_from_array
 
 from .. import _formula, _structure
-from .._checks import broadcasts, check_cotangent, check_shapes, is_real, refused_dtype, refused_out
+from .._checks import (
+    broadcasts,
+    check_cotangent,
+    check_shapes,
+    is_real,
+    known,
+    refused_dtype,
+    refused_out,
+    refused_shape,
+)
 from . import VALUE
 from .numpy import promoted
 
@@ -39,10 +48,11 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         for k, p in enumerate(params):
             if not isinstance(p, float) and not is_real(p.dtype):
                 raise refused_dtype(name, function.operator.parameters[k], p.dtype)
+        if g is not None and not isinstance(g, da.Array) and np.ndim(g):
+            g = da.asanyarray(g)
         check_shapes(function.operator, x, params, g)
         if g is None:
             return lazily(Block(function), x, params, dtype)
-        g = g if np.ndim(g) == 0 and not isinstance(g, da.Array) else da.asanyarray(g)
         y = lazily(PullBlock(function), x, (g, *params), dtype)
         argument = (x, *params)[function.which]
         return _formula.sum_to_shape(Summing(), y, () if isinstance(argument, float) else argument.shape)
@@ -120,12 +130,10 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         x = x if isinstance(x, da.Array) else da.asarray(x)
         names = tuple(operator.names(options))
         empty = promoted(operator, np.empty(0, x.dtype))
+        check_chunks(operator, x, options)
         layout = _structure.Layout(operator, options, x.shape)
         options = _structure.resolved(operator, options, x.shape)
         axes = layout.axes or (x.ndim - 2, x.ndim - 1)
-        chunked = [a for a in axes if len(x.chunks[a]) > 1]
-        if chunked:
-            raise refused_chunks(name, x, chunked)
         params = tuple(p if isinstance(p, float) else da.asanyarray(p) for p in params)
         for k, p in zip(names, params, strict=True):
             if not isinstance(p, float) and not is_real(p.dtype):
@@ -134,17 +142,25 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         shapes_given = [() if isinstance(p, float) else p.shape for p in params]
         params = tuple(along_axis(layout, k, p, x.ndim) for k, p in zip(names, params, strict=True))
         for k, p, shape in zip(names, params, shapes, strict=True):
-            if not isinstance(p, float) and not broadcasts(p.shape, shape):
-                raise _structure.refused_shape(name, k, p.shape, shape)
+            if not isinstance(p, float) and known(p.shape) and known(shape) and not broadcasts(p.shape, shape):
+                raise refused_shape(name, k, p.shape, shape)
         if part == _structure.PULL:
-            g = g if isinstance(g, da.Array) else da.asarray(g, dtype=empty.dtype)
-            check_cotangent(name, g.shape, x.shape)
-            g = da.broadcast_to(g, x.shape, chunks=x.chunks) if g.shape != x.shape else g.rechunk(x.chunks)
+            g = g if isinstance(g, da.Array) else da.asarray(g)
+            check_cotangent(name, g, x, x.shape)
+            g = g.astype(empty.dtype)
+            if known(x.shape) and known(g.shape):
+                g = da.broadcast_to(g, x.shape, chunks=x.chunks) if g.shape != x.shape else g.rechunk(x.chunks)
+            elif not g.ndim:
+                g = da.ones_like(x) * g
+            elif g.numblocks != x.numblocks:
+                msg = f"{name}: g must have blocks as x has, got {g.numblocks} where x has {x.numblocks}"
+                raise ValueError(msg)
             found = [over_blocks(operator, part, 0, x, params, options, g, x.shape, axes, empty.dtype)]
             for which, (p, shape) in enumerate(zip(params, shapes, strict=True), 1):
                 c = over_blocks(operator, part, which, x, params, options, g, shape, axes, np.real(empty).dtype)
                 given = shapes_given[which - 1]
-                found.append(_formula.sum_to_shape(xp, c, () if isinstance(p, float) else p.shape).reshape(given))
+                c = _formula.sum_to_shape(xp, c, () if isinstance(p, float) else p.shape)
+                found.append(c if c.ndim == len(given) else c.reshape(given))
             return found
         if part == VALUE:
             return over_blocks(operator, part, 0, x, params, options, None, x.shape, axes, empty.dtype)
@@ -161,6 +177,18 @@ def along_axis(layout: Any, name: str, p: Any, ndim: int) -> Any:
     if isinstance(p, float) or p.ndim != 1 or name not in layout.operator.along or len(layout.axes) > 1:
         return p
     return p.reshape(tuple(-1 if a in layout.axes else 1 for a in range(ndim)))
+
+
+def check_chunks(operator: Structured, x: Any, options: dict[str, Any]) -> None:
+    """Refuse groups that are spread over blocks, and those of which nobody knows how long they are."""
+    axes = _structure.Layout(operator, {k: v for k, v in options.items() if k == "axis"}, x.shape).axes
+    axes = axes or (x.ndim - 2, x.ndim - 1)
+    chunked = [a for a in axes if len(x.chunks[a]) > 1]
+    if chunked:
+        raise refused_chunks(operator.__name__, x, chunked)
+    if not known([x.shape[a] for a in axes]):
+        msg = f"{operator.__name__}: x is of unknown length along its axis; x.compute_chunk_sizes() finds it"
+        raise ValueError(msg)
 
 
 def refused_chunks(name: str, x: Any, axes: list[int]) -> ValueError:

@@ -11,7 +11,7 @@ import array_api_compat
 import numpy as np
 
 from .. import _backends, _formula, _structure
-from .._checks import check_shapes, refused_device, refused_dtype, refused_mix, refused_out
+from .._checks import check_cotangent, check_shapes, refused_device, refused_dtype, refused_mix, refused_out
 
 if TYPE_CHECKING:
     from .._dispatch import Function
@@ -58,11 +58,11 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def evaluate(x: Any, params: tuple[Any, ...], g: Any, xp: Any, place: Callable[..., Any]) -> Any:
         params = tuple(cast(operator, k, xp, p, x) for k, p in enumerate(params))
         x = _formula.promoted(operator, xp, x, place(0.0).dtype)
-        check_shapes(operator, x, params, g)
-        if g is None:
-            return function.formula(xp, x, params)
         if isinstance(g, np.ndarray):
             raise refused_mix(name, "g", g, x)
+        check_shapes(operator, x, params, listed(place, g))
+        if g is None:
+            return function.formula(xp, x, params)
         y = function.formula(xp, x, params, place(g, dtype=x.dtype))
         argument = (x, *params)[which]
         return _formula.sum_to_shape(xp, y, () if isinstance(argument, float) else argument.shape)
@@ -80,6 +80,11 @@ def converted(
         k = next(k for k, a in enumerate(others) if _backends.is_array(a) and not _backends.is_numpy(type(a)))
         raise refused_mix(operator.__name__, names[k], others[k], x)
     return asarray(x, dtype=_formula.weak_dtype(xp, x, [p for p in params if not _backends.is_numpy(type(p))]))
+
+
+def listed(asarray: Callable[..., Any], g: Any) -> Any:
+    """Return lists as an array, which tells of what they are; other cotangents as they are."""
+    return asarray(g) if isinstance(g, list | tuple) else g
 
 
 def cast(operator: Any, k: int, xp: Any, p: Any, x: Any) -> Any:
@@ -227,6 +232,7 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
             if part != _structure.PULL:
                 function = _structure.value if part == _backends.VALUE else _structure.penalty
                 return function(operator, xp, x, params, options)
+            check_cotangent(name, g, x, x.shape)
             g = place(g, dtype=x.dtype) if not _backends.is_array(g) else xp.astype(g, x.dtype)
             first, *rest = _structure.pull(operator, xp, g, x, params, options)
         shapes = [() if isinstance(p, float) else p.shape for p in params]

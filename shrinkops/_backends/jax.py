@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _backends, _formula, _structure
-from .._checks import check_shapes, refused_device, refused_dtype, refused_mix, refused_out
+from .._checks import check_cotangent, check_shapes, refused_device, refused_dtype, refused_mix, refused_out
 from . import jax_sparse
-from .generic import cast
+from .generic import cast, listed
 
 if TYPE_CHECKING:
     from .._dispatch import Function
@@ -63,7 +63,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         real = jnp.finfo(x.dtype).dtype
         with np.errstate(over="ignore"):  # a number too large for the dtype is infinity
             arrays = tuple(parameter(k, p, x, real) for k, p in enumerate(params))
-        check_shapes(operator, x, arrays, g)
+        check_shapes(operator, x, arrays, listed(jnp.asarray, g))
         if g is None:
             return compiled(x, *arrays)
         y = pulled(x, *arrays, jnp.asarray(g, x.dtype))
@@ -117,6 +117,7 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         kept = tuple(_structure.resolved(operator, options, x.shape).items())
         if part != _structure.PULL:
             return compiled(operator, part, kept)(x, *arrays)
+        check_cotangent(name, listed(jnp.asarray, g), x, x.shape)
         first, *rest = compiled(operator, part, kept)(x, *arrays, jnp.asarray(g, x.dtype))
         return first, *(_formula.sum_to_shape(jnp, c, p.shape) for c, p in zip(rest, arrays, strict=True))
 

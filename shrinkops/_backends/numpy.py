@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _formula
-from .._checks import BFLOAT16, check_out, check_shapes, is_real, refused_complex, refused_dtype, refused_mix
+from .._checks import BFLOAT16, check_out, check_shapes, is_real, refused_dtype, refused_mix
 from .._kernels.loops import KERNELS, Exact
 from . import NUMPY_TYPES, PENALTY, VALUE
 
@@ -43,8 +43,6 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             if g is None:
                 return computed(x, params, out, None, check_shapes(operator, x, params))
             g = np.asarray(g)
-            if not is_real(g.dtype) and g.dtype.kind != "c":
-                raise refused_dtype(name, "g", g.dtype)
             shape = check_shapes(operator, x, params, g)
             g = np.broadcast_to(g.astype(x.dtype, copy=False), shape)
             return _formula.sum_to_shape(np, computed(x, params, None, g, shape), np.shape((x, *params)[which]))
@@ -81,14 +79,14 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         if any(m is not np.ma.nomask for m in masks):
             return masked(arrays, masks, out, g)
         y = anything(np.asarray(x), tuple(map(plain, params)), out, g if g is None else np.asarray(g))
-        like = [a for a in arrays if isinstance(a, np.ndarray) and type(a) is not np.ndarray]
-        return y if out is not None or which > 0 or not like else like[0].__array_wrap__(y)
+        named = arrays if g is None else (arrays[which],)
+        like = [a for a in named if isinstance(a, np.ndarray) and type(a) is not np.ndarray]
+        return y if out is not None or not like else like[0].__array_wrap__(np.asarray(y))
 
     def masked(arrays: tuple[Any, ...], masks: list[Any], out: Any, g: Any) -> Any:
         x, *params = map(plain, arrays)
-        mask = np.logical_or.reduce(
-            np.broadcast_arrays(*masks, np.zeros(np.broadcast_shapes(*map(np.shape, arrays)), bool))
-        )
+        shape = check_shapes(operator, x, params, None if g is None else np.asarray(g))
+        mask = np.logical_or.reduce(np.broadcast_arrays(*masks, np.zeros(shape, bool)))
         if g is not None:  # what is masked takes no part in a sum
             mask_of = np.ma.getmaskarray(arrays[which])
             if which == 0 and np.shape(g) == mask_of.shape:
@@ -126,7 +124,7 @@ def plain(a: Any) -> Any:
 def promoted(operator: Operator | Structured, x: Any) -> Any:
     """Return x as floating-point numbers, integers as float64."""
     if x.dtype.kind == "c" and not operator.odd:
-        raise refused_complex(operator.__name__, x.dtype)
+        raise refused_dtype(operator.__name__, "x", x.dtype, or_complex=False)
     if x.dtype.kind in "fc" or x.dtype.name == BFLOAT16:
         return x
     if x.dtype.kind in "iu":

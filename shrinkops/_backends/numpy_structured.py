@@ -9,7 +9,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from .. import _formula, _structure
-from .._checks import BFLOAT16, check_out, is_real, refused_dtype, refused_mix
+from .._checks import BFLOAT16, check_cotangent, check_out, is_real, refused_dtype, refused_mix
 from .._kernels import groups as loops_over_groups
 from . import VALUE
 from .numpy import promoted
@@ -30,6 +30,9 @@ def bind(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
         if out is not None and not isinstance(out, np.ndarray):
             raise refused_mix(name, "out", out, x)
         given, x = x, promoted(operator, np.asarray(x))
+        if g is not None:
+            g = np.asarray(g)
+            check_cotangent(name, g, x, x.shape)
         names = operator.names(options)
         arrays = tuple(p if type(p) is float else parameter(k, p) for k, p in zip(names, params, strict=True))
         if out is not None:
@@ -60,7 +63,7 @@ def bind(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
             function = _structure.value if part == VALUE else _structure.penalty
             y = np.asarray(function(operator, TOOLS, x, params, options))
             return y if brain is None else y.astype(brain)
-        first, *rest = _structure.pull(operator, TOOLS, np.asarray(g).astype(x.dtype), x, params, options)
+        first, *rest = _structure.pull(operator, TOOLS, g.astype(x.dtype), x, params, options)
         rest = [_formula.sum_to_shape(np, c, np.shape(p)) for c, p in zip(rest, params, strict=True)]
         return tuple(np.asarray(c) if brain is None else c.astype(brain) for c in (first, *rest))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import _formula
-from .._checks import refused_dtype, refused_mix, refused_out
+from .._checks import broadcasts, refused_dtype, refused_mix, refused_out, refused_shape
 
 if TYPE_CHECKING:
     from .._dispatch import Function
@@ -23,12 +23,20 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     operator, which = function.operator, function.which
     names = ("x", *operator.parameters, "g")
 
+    def labelled(argument: str, a: Any, x: Any, dtype: Any = None) -> Any:
+        """Return an array with the labels of x, to the shape of which it must broadcast."""
+        a = np.asarray(a, dtype)
+        if not broadcasts(a.shape, x.shape):
+            raise refused_shape(operator.__name__, argument, a.shape, x.shape)
+        labels = {"columns": x.columns} if isinstance(x, pd.DataFrame) else {"name": x.name}
+        return type(x)(np.broadcast_to(a, x.shape), index=x.index, **labels)
+
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if out is not None:
             raise refused_out(operator.__name__, x)
         if not isinstance(x, ARRAYS):
             like = [a for a in (*params, g) if isinstance(a, ARRAYS)]
-            x = labelled(x, like[0], _formula.weak_dtype(np, x, [e for a in like for e in empties(a)]))
+            x = labelled("x", x, like[0], _formula.weak_dtype(np, x, [e for a in like for e in empties(a)]))
         frame = isinstance(x, pd.DataFrame)
         given = (x, *params, g)
         for name, a in zip(names, given, strict=True):
@@ -36,7 +44,10 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
                 raise refused_mix(operator.__name__, name, a, x)
             if isinstance(a, pd.Series) and not pd.api.types.is_numeric_dtype(a.dtype):
                 raise refused_dtype(operator.__name__, name, a.dtype)
-        x, *others = aligned([labelled(a, x) if isinstance(a, np.ndarray | list | tuple) else a for a in given])
+        lists = (np.ndarray, list, tuple)
+        x, *others = aligned(
+            [labelled(k, a, x) if isinstance(a, lists) else a for k, a in zip(names, given, strict=True)]
+        )
         columns = []
         for i in range(x.shape[1] if frame else 1):
             first, *rest, last = (column(a, i, frame) for a in (x, *others))
@@ -55,15 +66,10 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
 
 
 def empties(a: Any) -> list[Any]:
-    """Return empty arrays of the dtypes of the columns."""
+    """Return empty arrays of the dtypes of the columns, those that NumPy has."""
     dtypes = a.dtypes if isinstance(a, pd.DataFrame) else [a.dtype]
-    return [np.empty(0, getattr(dtype, "numpy_dtype", dtype)) for dtype in dtypes]
-
-
-def labelled(a: Any, x: Any, dtype: Any = None) -> Any:
-    """Return an array with the labels of x, to the shape of which it must broadcast."""
-    names = {"columns": x.columns} if isinstance(x, pd.DataFrame) else {"name": x.name}
-    return type(x)(np.broadcast_to(np.asarray(a, dtype), x.shape), index=x.index, **names)
+    plain = [getattr(dtype, "subtype", getattr(dtype, "numpy_dtype", dtype)) for dtype in dtypes]
+    return [np.empty(0, dtype) for dtype in plain if isinstance(dtype, np.dtype)]
 
 
 def aligned(arguments: list[Any]) -> list[Any]:

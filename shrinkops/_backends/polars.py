@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from .._checks import refused_dtype, refused_growth, refused_out
+from .._checks import refused_dtype, refused_out, refused_shape
 from . import is_array
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
         found = next(a for a in arguments if isinstance(a, pl.Series))
         for argument, a in zip(names, arguments, strict=True):
             if not isinstance(a, pl.Series) and np.ndim(a) > 1:
-                raise refused_growth(name, argument, np.shape(a), found.shape)
+                raise refused_shape(name, argument, np.shape(a), found.shape, " of x")
         first, *rest, last = (array(argument, a) for argument, a in zip(names, arguments, strict=True))
         y = function.enter(first, tuple(rest), last)
         like = arguments[which] if g is not None else x if isinstance(x, pl.Series) else found

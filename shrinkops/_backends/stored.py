@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._checks import broadcasts, refused_filling, refused_growth, refused_hybrid, refused_mix, refused_out
+from .._checks import broadcasts, refused_filling, refused_hybrid, refused_mix, refused_out, refused_shape
 from . import VALUE, is_array
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def bind(function: Function, lib: Sparse) -> Callable[..., Any]:
             if not lib.holds(x) or not isinstance(a, lib.types):
                 raise refused_mix(name, argument, a, x)
             if not broadcasts(shape, x.shape):
-                raise refused_growth(name, argument, shape, x.shape)
+                raise refused_shape(name, argument, shape, x.shape, " of x")
         tidy = lib.tidy(x)
         entries = lib.listed(tidy) if arrays else tidy
         values = lib.values(entries)

@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 
 from .. import _formula
 from .._checks import (
+    check_cotangent,
     check_out,
     check_shapes,
     refused_device,
@@ -22,18 +23,19 @@ from .._checks import (
     refused_mix,
     refused_out,
     refused_overlap,
+    refused_type,
 )
 from .._dispatch import OPERATORS
 from .._kernels.exchange import Exchange
 from .._kernels.loops import KERNELS, Kernel
 from . import PENALTY, VALUE, torch_sparse
-from .generic import cast, converted
+from .generic import cast, converted, listed
 from .torch_structured import bind_structured as bind_structured
 
 if TYPE_CHECKING:
     from .._dispatch import Function
 
-ARRAYS = (torch.Tensor,)
+ARRAYS = (torch.Tensor, torch.fx.Proxy)
 BFLOAT16 = torch.bfloat16
 PLAIN = (torch.Tensor, torch.nn.Parameter)  # other subclasses give meaning to what the functions of torch return
 
@@ -49,15 +51,19 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     """Return a function on tensors."""
     operator, which = function.operator, function.which
     name = operator.__name__
+    if issubclass(cls, torch.fx.Proxy):
+        return lambda x, params, out=None, g=None: noted(operator, which == VALUE, (x, *params), {"out": out})
     kernel = KERNELS.get(name)
     sparse = torch_sparse.bind(function, cls)
 
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
+        if type(x) not in PLAIN and not is_compiling():
+            mode = fake_mode((x, *params, g))
+            if mode is not None:  # in which the numbers that a fake tensor meets are fake too
+                with mode:
+                    return call(x, params, out, g)
         if not isinstance(x, torch.Tensor):
             x = converted(operator, xp, near(params, g), x, params, g)
-        if type(x) not in PLAIN and is_fake(x) and not modes():
-            with x.fake_mode:  # in which the numbers that it meets are fake too
-                return call(x, params, out, g)
         params = tuple(p if type(p) is float else parameter(k, p, x) for k, p in enumerate(params))
         if x.layout in torch_sparse.LAYOUTS:
             return sparse(x, params, out, g)
@@ -65,17 +71,14 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             x = _formula.promoted(operator, xp, x, torch.get_default_dtype())
         if x.dtype is torch.complex32:  # with which PyTorch itself does next to nothing
             raise refused_dtype(name, "x", x.dtype)
-        if not is_compiling() and any(type(a) is not float and getattr(a, "ndim", 0) for a in (*params, g)):
-            check_shapes(operator, x, params, g)
+        if not is_compiling() and any(type(p) is not float and p.ndim for p in params):
+            check_shapes(operator, x, params)
         tracked = torch.is_grad_enabled() and any(
             isinstance(a, torch.Tensor) and a.requires_grad for a in (x, out, g, *params)
         )
         if g is not None:
-            if isinstance(g, np.ndarray) or torch_sparse.holds(g):
-                raise refused_mix(name, "g", g, x)
-            if isinstance(g, torch.Tensor) and g.device != x.device:
-                raise refused_device(name, "g", g.device, x.device)
-            g = torch.as_tensor(g, dtype=x.dtype, device=x.device).broadcast_to(shape_of(x, params))
+            shape = shape_of(x, params)
+            g = cotangent(name, g, x, shape).broadcast_to(shape)
             argument = (x, *params)[which]
             return summed(evaluated(x, params, g, tracked), () if type(argument) is float else argument.shape)
         if out is not None:
@@ -113,12 +116,13 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             raise refused_mix(name, operator.parameters[k], p, x)
         if torch_sparse.holds(p) and not torch_sparse.holds(x):
             raise refused_mix(name, operator.parameters[k], p, x, ", which is sparse")
+        p = p if p.dtype.is_floating_point else cast(operator, k, xp, p, x)
         if p.device != x.device:
             if p.ndim or p.device.type != "cpu":
                 raise refused_device(name, operator.parameters[k], p.device, x.device)
             # As PyTorch does with tensors that are numbers; there are devices without float64.
             p = p.to(x.device, x.dtype.to_real() if x.dtype.is_floating_point or x.is_complex() else None)
-        return p if p.dtype.is_floating_point else cast(operator, k, xp, p, x)
+        return p
 
     def quick(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         """Plain tensors on the CPU with scalar parameters; whatever else there is to think of, call() does.
@@ -148,10 +152,29 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     return quick if cls is torch.Tensor and kernel is not None and which >= VALUE else call
 
 
+def noted(operator: Any, value: bool, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Return the node that evaluates an operator, in a graph that torch.fx traces, which knows nothing but values."""
+    proxy = next(a for a in (*arguments, options["out"]) if isinstance(a, torch.fx.Proxy))
+    if not value:
+        raise refused_type(operator.__name__, "x", proxy)
+    given = {key: option for key, option in options.items() if option is not None}
+    return proxy.tracer.create_proxy("call_function", operator, tuple(arguments), given)
+
+
 def shape_of(x: Any, params: Sequence[Any]) -> Any:
     """Return the shape to which the arguments broadcast."""
     shapes = [p.shape for p in params if type(p) is not float and p.ndim]
     return torch.broadcast_shapes(x.shape, *shapes) if shapes else x.shape
+
+
+def cotangent(name: str, g: Any, x: torch.Tensor, shape: Any) -> torch.Tensor:
+    """Return a cotangent as a tensor beside x, of its dtype; refuse what is none of a result of a shape."""
+    if isinstance(g, np.ndarray) or torch_sparse.holds(g):
+        raise refused_mix(name, "g", g, x)
+    if isinstance(g, torch.Tensor) and g.device != x.device:
+        raise refused_device(name, "g", g.device, x.device)
+    check_cotangent(name, listed(torch.as_tensor, g), x, shape)
+    return torch.as_tensor(g, dtype=x.dtype, device=x.device)
 
 
 def near(params: Sequence[Any], g: Any) -> Any:
@@ -160,10 +183,12 @@ def near(params: Sequence[Any], g: Any) -> Any:
     return functools.partial(torch.as_tensor, device=max(tensors, key=lambda a: a.ndim > 0).device)
 
 
-def is_fake(x: torch.Tensor) -> bool:
-    """Whether a tensor has a shape and a dtype but no values."""
+def fake_mode(arguments: Sequence[Any]) -> Any:
+    """Return the mode of the first tensor that has a shape and a dtype but no values, unless some mode is at work."""
     fakes = sys.modules.get("torch._subclasses.fake_tensor")
-    return fakes is not None and isinstance(x, fakes.FakeTensor)
+    if fakes is None or modes():
+        return None
+    return next((a.fake_mode for a in arguments if isinstance(a, fakes.FakeTensor)), None)
 
 
 def summed(a: Any, shape: Any) -> Any:

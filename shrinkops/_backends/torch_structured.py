@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat.torch as xp
-import numpy as np
 import torch
 
 from .. import _formula, _structure
 from .._checks import check_out, refused_device, refused_dtype, refused_mix, refused_out
-from . import PENALTY, torch_sparse
+from . import PENALTY, VALUE, torch_sparse
 from . import numpy_structured as on_numpy
 from .generic import converted
 
@@ -23,12 +22,23 @@ is_compiling = torch.compiler.is_compiling
 
 def bind_structured(operator: Structured, part: int, cls: type) -> Callable[..., Any]:
     """Return a part of a structured operator on tensors."""
-    from .torch import PLAIN, is_fake, modes, near, transformed, unseen
+    from .torch import PLAIN, cotangent, fake_mode, near, noted, transformed, unseen
 
     name = operator.__name__
+    if issubclass(cls, torch.fx.Proxy):
+
+        def note(x: Any, params: tuple[Any, ...], options: dict[str, Any], out: Any = None, g: Any = None) -> Any:
+            return noted(operator, part == VALUE, (x, *params), {**options, "out": out})
+
+        return note
 
     def call(x: Any, params: tuple[Any, ...], options: dict[str, Any], out: Any = None, g: Any = None) -> Any:
         names = tuple(operator.names(options))
+        if type(x) not in PLAIN and not is_compiling():
+            mode = fake_mode((x, *params, g))
+            if mode is not None:
+                with mode:
+                    return call(x, params, options, out, g)
         if not isinstance(x, torch.Tensor):
             x = converted(Named(name, names), xp, near(params, g), x, params, g)
         if torch_sparse.holds(x):
@@ -36,9 +46,6 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         params = tuple(p if type(p) is float else parameter(k, p, x) for k, p in zip(names, params, strict=True))
         if not x.dtype.is_floating_point:
             x = _formula.promoted(operator, xp, x, torch.get_default_dtype())
-        if type(x) not in PLAIN and is_fake(x) and not modes():
-            with x.fake_mode:
-                return call(x, params, options, out, g)
         involved = [a for a in (x, out, g, *params) if isinstance(a, torch.Tensor)]
         tracked = torch.is_grad_enabled() and any(a.requires_grad for a in involved)
         watched = is_compiling() or transformed() or unseen()
@@ -46,9 +53,7 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
         plain = not watched and all(a.device.type == "cpu" for a in involved)
         tools = WATCHED if watched else LOOKING if not plain else TRACKED if tracked else UNTRACKED
         if part == _structure.PULL:
-            if isinstance(g, np.ndarray):
-                raise refused_mix(name, "g", g, x)
-            g = torch.as_tensor(g, dtype=x.dtype, device=x.device)
+            g = cotangent(name, g, x, x.shape)
             first, *rest = _structure.pull(operator, tools, g, x, params, options)
             shapes = [() if type(p) is float else p.shape for p in params]
             return first, *(_formula.sum_to_shape(xp, c, shape) for c, shape in zip(rest, shapes, strict=True))
@@ -70,12 +75,12 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
     def parameter(k: str, p: Any, x: Any) -> Any:
         if not isinstance(p, torch.Tensor) or torch_sparse.holds(p):
             raise refused_mix(name, k, p, x)
+        if p.dtype.is_complex or p.dtype is torch.bool:
+            raise refused_dtype(name, k, p.dtype)
         if p.device != x.device:
             if p.ndim or p.device.type != "cpu":
                 raise refused_device(name, k, p.device, x.device)
-            p = p.to(x.device)
-        if p.dtype.is_complex or p.dtype is torch.bool:
-            raise refused_dtype(name, k, p.dtype)
+            p = p.to(x.device, x.dtype.to_real() if x.dtype.is_floating_point or x.is_complex() else None)
         return p
 
     return call

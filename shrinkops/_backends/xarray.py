@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .. import _backends, _formula, _structure
-from .._checks import refused_growth, refused_mix, refused_out
+from .._checks import refused_mix, refused_out, refused_shape
 
 if TYPE_CHECKING:
     from .._dispatch import Function
@@ -100,7 +100,7 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
             options["groups"] = options["groups"].data
         placed = tuple(beside(k, p, x) for k, p in zip(names, params, strict=True))
         if part == _structure.PULL:
-            g = matched("g", g, x) if isinstance(g, xr.DataArray) else g
+            g = matched("g", g, x) if isinstance(g, xr.DataArray | xr.Variable) else g
             first, *rest = operator.enter(part, x.data, placed, options, g)
             return [
                 x.copy(data=first),
@@ -134,17 +134,16 @@ def bind_structured(operator: Structured, part: int, cls: type) -> Callable[...,
 
     def beside(k: str, p: Any, x: Any) -> Any:
         """Return a parameter as it broadcasts to x, its groups or its singular values."""
-        if isinstance(p, xr.Variable):
-            p = xr.DataArray(p)
-        if not isinstance(p, xr.DataArray):
+        if not isinstance(p, xr.DataArray | xr.Variable):
             return p
         placed = matched(k, p, x)
         return p.data if "axis" not in operator.options or (k in operator.along and p.ndim == 1) else placed
 
     def matched(k: str, a: Any, x: Any) -> Any:
         """Return what is in an array in the dimensions of x, each of length 1 that it does not have."""
+        a = xr.DataArray(a) if isinstance(a, xr.Variable) else a
         if any(dim not in x.dims for dim in a.dims):
-            raise refused_growth(name, k, a.shape, x.shape)
+            raise refused_shape(name, k, a.shape, x.shape, " of x")
         xr.align(x, a, join="exact", copy=False)
         kept = [dim for dim in x.dims if dim in a.dims]
         return a.transpose(*kept).data.reshape(tuple(a.sizes.get(dim, 1) for dim in x.dims))

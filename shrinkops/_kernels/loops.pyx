@@ -1055,15 +1055,15 @@ cdef class Exact:
             for p in params:
                 if type(p) is not float:
                     return NotImplemented
-            if not (holds(*params) if k < 0 else holds(params[k])):
+            if not (holds(*params) if k < 0 else holds(params[k])):    # ALL of them, or one
                 return NotImplemented
         return self.kernel.evaluated(x, params, out, self.which, None, False)
 
 
 cdef bint alone(tuple params, cnp.ndarray x):
-    """Whether parameters are floats and NumPy's own arrays of the dtype of x."""
+    """Whether parameters are floats and NumPy's own arrays of the dtype of x, which is real where there are such."""
     for p in params:
-        if type(p) is not float and (type(p) is not cnp.ndarray or p.dtype is not x.dtype):
+        if type(p) is not float and (type(p) is not cnp.ndarray or p.dtype is not x.dtype or cnp.PyArray_ISCOMPLEX(x)):
             return False
     return True
 
