@@ -20,7 +20,7 @@ ARRAYS = NUMPY_TYPES
 
 
 def bind(function: Function, cls: type) -> Callable[..., Any]:
-    """Return a function's kernel where it has one, on exact arrays and on all that NumPy makes arrays of."""
+    """Return a function's kernel where it has one, on its arrays and on numbers and lists."""
     operator, which = function.operator, function.which
     name = operator.__name__
     kernel = None if which < VALUE else KERNELS[name]
