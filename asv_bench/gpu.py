@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -83,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--elements", type=int, default=1 << 28, help="how many there are (default: 2^28)")
     parser.add_argument("--rounds", type=int, default=10, help="of how many calls the least counts")
     options = parser.parse_args(arguments)
+    warnings.simplefilter("error", RuntimeWarning)  # that there is no one kernel
     worst: dict[str, float] = {}
     for library in (of_torch, of_cupy):
         name = library.__name__.removeprefix("of_")

@@ -54,7 +54,7 @@ def log(xp: ModuleType, a: Any, lambd: Any, eps: Any) -> tuple[Any, Any, Any]:
     unit, back = unit_for(xp, xp.maximum(x, e), 2)
     x, l, e = x * unit, l * unit * unit, e * unit
     excess = product_minus(xp, x, e, l)
-    square = (x - e) ** 2 + 4 * excess
+    square = (x - e) * (x - e) + 4 * excess
     distance = xp.sqrt(xp.where(square > 0, square, one))
     near = x < e
     under = xp.where(near, (e - x) + distance, one)
@@ -117,8 +117,8 @@ def _cauchy(xp: ModuleType, a: Any, lambd: Any, gamma: Any) -> tuple[Any, ...]:
     # Sixth powers, and tenth ones where a library differentiates twice: t^3 + 3 r t + 2 q = 0, t = z - x / 3
     third = x / 3
     r = (b - third * x) / 3
-    q = third * (b - 3 * g) / 2 - third**3
-    discriminant = q * q + r**3
+    q = third * (b - 3 * g) / 2 - third * third * third
+    discriminant = q * q + r * r * r
     single = (discriminant >= 0) | (l <= 4 * g)
     only = _only_root(xp, third, r, q, xp.where(single & (discriminant > 0), discriminant, 1e-30 * one))
     near = x * (g / xp.where(b > 0, b, one))  # both can vanish beside x

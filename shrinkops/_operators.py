@@ -45,7 +45,7 @@ def tanhshrink(xp: ModuleType, x: Any) -> Any:
     x : array of real or complex numbers, or number
         Values to shrink, of any shape.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -84,8 +84,8 @@ def tanhshrink(xp: ModuleType, x: Any) -> Any:
     """
     if xp.isdtype(x.dtype, "complex floating"):
         small = xp.abs(x) < 1
-        s = xp.where(small, x, xp.zeros_like(x)) ** 2
-        return xp.where(small, x * _lambert(s), x - xp.tanh(x))
+        z = xp.where(small, x, xp.zeros_like(x))
+        return xp.where(small, x * _lambert(z * z), x - xp.tanh(x))
     small = x < 1.375
     b = xp.where(small, x, xp.ones_like(x))
     e = xp.exp(2 * xp.where(x < 20, x, xp.full_like(x, 20.0)))
@@ -95,7 +95,8 @@ def tanhshrink(xp: ModuleType, x: Any) -> Any:
 @tanhshrink.derivatives
 def _(xp: ModuleType, x: Any) -> Any:
     if xp.isdtype(x.dtype, "complex floating"):
-        return (xp.tanh(x) ** 2,)
+        t = xp.tanh(x)
+        return (t * t,)
     small = x < 1.375
     b = xp.where(small, x, xp.ones_like(x))
     r = b - b * _lambert(b * b)
@@ -118,7 +119,7 @@ def softshrink(xp: ModuleType, x: Any, lambd: Any = 0.5) -> Any:
         Threshold, at least 0, in the unit of `x`; an array broadcasts against `x`, and where one of its elements is
         negative or NaN the result is NaN.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -192,7 +193,7 @@ def hardshrink(xp: ModuleType, x: Any, lambd: Any = 0.5) -> Any:
         Threshold, at least 0, in the unit of `x`; an array broadcasts against `x`, and where one of its elements is
         negative or NaN the result is NaN.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -265,7 +266,7 @@ def firmshrink(xp: ModuleType, x: Any, low: Any, high: Any) -> Any:
         The two thresholds :math:`0 \le l \le h`, in the unit of `x`; arrays broadcast against `x`, and where their
         elements are out of order, negative or NaN the result is NaN.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -352,7 +353,7 @@ def garroteshrink(xp: ModuleType, x: Any, lambd: Any) -> Any:
         Threshold, at least 0, in the unit of `x`; an array broadcasts against `x`, and where one of its elements is
         negative or NaN the result is NaN.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -453,7 +454,7 @@ def scadshrink(xp: ModuleType, x: Any, lambd: Any, a: Any = 3.7) -> Any:
     a : number or array, default: 3.7
         Where shrinkage ends, in units of the threshold; greater than 2, without a unit.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -542,7 +543,7 @@ def mcpshrink(xp: ModuleType, x: Any, lambd: Any, gamma: Any = 3.0) -> Any:
     gamma : number or array, default: 3.0
         Where shrinkage ends, in units of the threshold; greater than 1, without a unit.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -625,7 +626,7 @@ def lpshrink(xp: ModuleType, x: Any, lambd: Any, p: Any) -> Any:
     p : number or array
         Exponent, between 0 and 1.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -719,7 +720,7 @@ def logshrink(xp: ModuleType, x: Any, lambd: Any, eps: Any) -> Any:
     eps : number or array
         Where the penalty bends, greater than 0, of the dimension of `x`.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -819,7 +820,7 @@ def cauchyshrink(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
     gamma : number or array
         Scale of the distribution, greater than 0, of the dimension of `x`.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -873,7 +874,8 @@ def _(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
 @cauchyshrink.penalty_of
 def _(xp: ModuleType, x: Any, lambd: Any, gamma: Any) -> Any:
     finite = (x < xp.inf) & (gamma < xp.inf)
-    return _weighted(xp, lambd, xp.where(finite, _log1p_of(xp, x, gamma, 2), xp.log1p((x / gamma) ** 2)))
+    ratio = x / gamma
+    return _weighted(xp, lambd, xp.where(finite, _log1p_of(xp, x, gamma, 2), xp.log1p(ratio * ratio)))
 
 
 @operator
@@ -895,7 +897,7 @@ def hyperbolicshrink(xp: ModuleType, x: Any, lambd: Any) -> Any:
         Threshold, at least 0, in the unit of `x`; an array broadcasts against `x`, and where one of its elements is
         negative or NaN the result is NaN.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -991,7 +993,7 @@ def sigmoidshrink(xp: ModuleType, x: Any, lambd: Any, tau: Any) -> Any:
     tau : number or array
         Steepness, at least 0, of the dimension of 1 over `x`.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -1092,7 +1094,7 @@ def elasticnetshrink(xp: ModuleType, x: Any, l1: Any, l2: Any) -> Any:
     l2 : number or array
         Weight of the square, at least 0, without a unit.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -1172,7 +1174,7 @@ def hubershrink(xp: ModuleType, x: Any, lambd: Any, delta: Any) -> Any:
     delta : number or array
         Where the loss becomes linear, at least 0, of the dimension of `x`.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -1274,7 +1276,7 @@ def shrink(xp: ModuleType, x: Any, lambd: Any = 0.5, bias: Any = 0.0) -> Any:
     bias : number or array, default: 0.0
         What is subtracted, from 0 to `lambd`, of the dimension of `x`; where it is greater the result is NaN.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -1352,7 +1354,7 @@ def threshold(xp: ModuleType, x: Any, threshold: Any, value: Any = 0.0) -> Any:
     value : number or array, default: 0.0
         What to put elsewhere, of the dimension of `x`.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -1415,7 +1417,7 @@ def nonnegshrink(xp: ModuleType, x: Any, lambd: Any) -> Any:
         Threshold, at least 0, in the unit of `x`; an array broadcasts against `x`, and where one of its elements is
         negative or NaN the result is NaN.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------

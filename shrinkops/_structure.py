@@ -384,7 +384,7 @@ def _checked_groups(name: str, groups: Any, shape: tuple[int, ...], axes: tuple[
     try:
         labels = np.asarray(groups)
     except Exception:  # whatever a library says of an array without values: under jit, on another device
-        msg = f"{name}: groups must be integers that are known when it is called, got {groups!r}"
+        msg = f"{name}: groups must be integers on the CPU, known when it is called, got {groups!r}"
         raise TypeError(msg) from None
     if labels.dtype.kind not in "iu":
         msg = f"{name}: groups must be integers, got dtype {labels.dtype}"

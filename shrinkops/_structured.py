@@ -142,7 +142,7 @@ def groupshrink(xp: ModuleType, x: Any, lambd: Any, *, axis: Any = -1, groups: A
         of the same label are a group of their own, and the groups come in the order of the labels. Without it, all
         elements along the axis are one group.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def sparsegroupshrink(xp: ModuleType, x: Any, l1: Any, l2: Any, *, axis: Any = -
     groups : array of integers, optional
         Labels, as for `groupshrink`.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -323,7 +323,7 @@ def svdshrink(xp: ModuleType, x: Any, *params: Any, operator: Any = softshrink) 
     operator : operator, default: softshrink
         Which elementwise operator :math:`f` shrinks the singular values; it must be odd.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -469,7 +469,7 @@ def topkshrink(xp: ModuleType, x: Any, *, k: Any, axis: Any = -1) -> Any:
     axis : int or tuple of int, default: -1
         Along which axes the elements belong together.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -597,7 +597,7 @@ def linfshrink(xp: ModuleType, x: Any, lambd: Any, *, axis: Any = -1) -> Any:
     axis : int or tuple of int, default: -1
         Along which axes the elements belong together.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -686,7 +686,7 @@ def l1ball(xp: ModuleType, x: Any, radius: Any, *, axis: Any = -1) -> Any:
     axis : int or tuple of int, default: -1
         Along which axes the elements belong together.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -781,7 +781,7 @@ def simplex(xp: ModuleType, x: Any, total: Any, *, axis: Any = -1) -> Any:
     axis : int or tuple of int, default: -1
         Along which axes the elements belong together.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------
@@ -891,7 +891,7 @@ def slopeshrink(xp: ModuleType, x: Any, lambd: Any, *, axis: Any = -1) -> Any:
     axis : int or tuple of int, default: -1
         Along which axes the elements belong together.
     out : array, optional
-        Where to put the result, of its shape and dtype (NumPy and PyTorch); may be `x`.
+        Where to put the result, of its shape and dtype (NumPy, PyTorch and CuPy); may be `x`.
 
     Returns
     -------

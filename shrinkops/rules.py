@@ -85,8 +85,8 @@ def noise_level(details: Any, axis: int | None = None, keepdims: bool = False) -
         msg = "noise_level requires at least one coefficient along the axis, got none"
         raise ValueError(msg)
     magnitudes = xp.sort(xp.abs(details), axis=axis)
-    middle = xp.take(magnitudes, xp.asarray([(n - 1) // 2, n // 2]), axis=axis)
-    level = xp.mean(middle, axis=axis) / _NORMAL_MAD
+    middle = slice((n - 1) // 2, n // 2 + 1)
+    level = xp.mean(magnitudes[(slice(None),) * (axis % details.ndim) + (middle,)], axis=axis) / _NORMAL_MAD
     # Where NaN is sorted to differs between libraries.
     level = xp.where(xp.any(xp.isnan(details), axis=axis), xp.full_like(level, math.nan), level)
     return xp.reshape(level, kept) if keepdims else level
@@ -211,7 +211,8 @@ class AtThreshold:
         if not self.scaled:
             return self.operator(x, **self.parameters)
         xp, x = _array(x)
-        threshold, limits = xp.asarray(self.lambd, dtype=x.dtype), xp.finfo(x.dtype)
+        threshold = xp.asarray(self.lambd, dtype=x.dtype, device=getattr(x, "device", None))
+        limits = xp.finfo(x.dtype)
         unit = xp.clip(threshold, limits.smallest_normal, limits.max)
         unit = xp.where(threshold >= 0, unit, xp.full_like(unit, math.nan))
         with np.errstate(over="ignore"):

@@ -944,6 +944,7 @@ class Help:
 
     accepts = staticmethod(accepts)
     chosen = staticmethod(chosen)
+    gpus = staticmethod(gpus)
     slow_to_compile = SLOW_TO_COMPILE
     own_bits = OWN_BITS
     example = staticmethod(example)

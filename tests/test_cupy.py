@@ -6,6 +6,7 @@ libraries of the contract.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import platform
@@ -153,6 +154,7 @@ def bound(cupy, monkeypatch) -> Any:
     """What makes the CuPy version of a function of an operator."""
     from shrinkops._backends import cupy as backend
 
+    monkeypatch.setattr(backend, "on", lambda x: contextlib.nullcontext())  # there is no device to be on
     monkeypatch.setattr(cupy, "fuse", lambda kernel_name: functools.partial(Fused, cupy))
     return lambda function: backend.bind(function, cupy.ndarray)
 
@@ -187,6 +189,10 @@ def test_output_and_thresholds_that_broadcast(operator, cupy, bound, help):
     assert call(x, params, x) is x
     for found in (to_host(out), to_host(x)):
         assert help.ulps(found, expected) <= 4
+    with pytest.raises(ValueError, match=f"{operator.__name__}: out must not have elements that share"):
+        call(x, params, cupy.broadcast_to(of_host(cupy, a[:1]), (3, 4)))
+    expected = operator.vjp(np.float32(2), a, *rows)[0]
+    assert help.ulps(to_host(bound(operator.derivative)(of_host(cupy, a), params, None, np.float32(2))), expected) <= 4
 
 
 def test_what_does_not_fit(cupy, bound):

@@ -512,6 +512,80 @@ def test_one_kernel_for_all_thresholds_and_shapes(torch, help, backend):
     assert not backend.unfusable
 
 
+@pytest.fixture
+def as_on_a_gpu(torch, backend, monkeypatch):
+    """The road of tensors on a GPU for those on the CPU: no kernels of ours; what is compiled is run step by step."""
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, dynamic, options: compiled(f, dynamic=dynamic, backend="eager"))
+    monkeypatch.setattr(backend, "FUSED", ("cpu",))
+    monkeypatch.setattr(backend, "on_kernel", lambda *arguments: None)
+    monkeypatch.setattr(backend, "evaluated_by", lambda *arguments: NotImplemented)
+    return backend
+
+
+@pytest.mark.parametrize("name", ["tanhshrink", "firmshrink"])
+def test_differentiated_as_on_a_gpu(torch, help, as_on_a_gpu, name):
+    """Batched, nested and vectorised, in every case what the formula gives."""
+    operator, func = shrinkops.OPERATORS[name], torch.func
+    p, x = help.example(operator), torch.linspace(-3, 3, 7, dtype=torch.float64)
+    slope, bend = operator.derivative(x, *p), None
+
+    def total(a):
+        return operator(a, *p).sum()
+
+    def grad(a):
+        return operator(a, *p)
+
+    for outer, inner in itertools.product((func.jacfwd, func.jacrev), repeat=2):
+        found = outer(inner(total))(x).diag()
+        bend = found if bend is None else bend
+        torch.testing.assert_close(found, bend)
+    torch.testing.assert_close(func.hessian(total)(x).diag(), bend)
+    torch.testing.assert_close(torch.autograd.functional.hessian(total, x, vectorize=True).diag(), bend)
+    torch.testing.assert_close(func.vmap(func.grad(func.grad(grad)))(x), bend)
+    torch.testing.assert_close(func.jacrev(grad)(x).diag(), slope)
+    torch.testing.assert_close(torch.autograd.functional.jacobian(grad, x, vectorize=True).diag(), slope)
+    torch.testing.assert_close(func.vmap(lambda a: operator.vjp(1.0, a, *p)[0])(x), slope)
+    y = grad(x.requires_grad_())
+    batch = torch.autograd.grad(y, x, torch.eye(7, dtype=torch.float64), is_grads_batched=True)[0]
+    torch.testing.assert_close(batch.diag(), slope)
+    assert not as_on_a_gpu.unfusable
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (32,), (3, 7), (3, 0)])
+def test_shapes_as_on_a_gpu(torch, help, as_on_a_gpu, shape):
+    """With numbers, tensors that are numbers, and arrays; complex numbers are never fused."""
+    operator = shrinkops.firmshrink
+    plain = np.linspace(-3, 3, max(1, np.prod(shape, dtype=int)))[: np.prod(shape, dtype=int)].reshape(shape)
+    for dtype in ("float16", "float32", "float64", "complex64"):
+        x = torch.from_numpy(plain.astype(dtype))
+        for kind in (float, torch.tensor, lambda a: torch.full(shape[-1:], a)):
+            y = operator(x, *map(kind, help.example(operator)))
+            expected = operator(plain.astype(dtype), *help.example(operator))
+            np.testing.assert_allclose(y.numpy(), expected, rtol=4 * np.finfo(dtype).eps)
+    assert not as_on_a_gpu.unfusable
+
+
+def test_what_a_gpu_is_given(torch, as_on_a_gpu, monkeypatch):
+    """Thresholds rounded to the precision of x, by value; even lengths are compiled as such; nothing that wraps."""
+    given = []
+
+    def noted(function, even, dtype, *variant):
+        given.append((even, dtype))
+        return lambda x, params, *g: given.append(params) or x
+
+    monkeypatch.setattr(as_on_a_gpu, "fused", noted)
+    with torch.device("meta"):  # where nothing of ours may go
+        shrinkops.softshrink(torch.ones(32, dtype=torch.float16, device="cpu"), 1 / 3)
+    shrinkops.softshrink(torch.ones(31), torch.tensor(1 / 3, dtype=torch.float64))
+    (first, (half,), second, (single,)) = given
+    assert (first, second) == ((True, torch.float16), (False, torch.float32))
+    assert (half.device.type, half.item()) == ("cpu", float(np.float16(1 / 3)))
+    assert single.item() == float(np.float32(1 / 3))
+    assert not as_on_a_gpu.have_memory(torch.ones(0))
+    assert not as_on_a_gpu.have_memory(torch.ones(3, device="meta"))
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
 @pytest.mark.parametrize("name", ["tanhshrink", "cauchyshrink"])
 def test_one_kernel_however_long_the_formula_is(torch, help, backend, name):
@@ -533,12 +607,12 @@ def test_without_a_compiler_for_the_gpu(torch, help, backend, monkeypatch):
         msg = "Cannot find a working triton installation"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr(backend, "fused", lambda function, dtype: missing)
+    monkeypatch.setattr(backend, "fused", lambda *variant: missing)
     x, p = points(torch, "float32"), help.example(operator)
     with pytest.warns(RuntimeWarning, match=f"{operator.__name__}.*Cannot find a working triton"):
         assert backend.in_one_kernel(operator, x, p, None) is None
     assert backend.in_one_kernel(operator, x, p, None) is None
-    assert operator in backend.unfusable
+    assert (operator, x.dtype) in backend.unfusable
 
 
 @pytest.mark.gpu
@@ -560,5 +634,6 @@ def test_gpu(operator, dtype, libraries, torch, help):
                 assert help.ulps(library.to_numpy(a.cpu()), b) <= 4
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         operator(x, *p)
-    kernels = [e for e in profile.events() if e.name.startswith("triton")]
-    assert len(kernels) == 1
+    names = [event.name for event in profile.events()]
+    assert not any(name.startswith("Memcpy") for name in names)
+    assert sum(name.startswith("triton") for name in names) == (not x.is_complex())  # which have no kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import cupy
 import numpy as np
 
 from .. import _formula
-from .._checks import check_out, check_shapes, refused_mix
+from .._checks import check_out, check_shapes, refused_mix, refused_overlap
 from . import PENALTY, generic
 from .generic import cast, check_device, converted, listed
 
@@ -39,7 +40,10 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     def call(x: Any, params: tuple[Any, ...], out: Any = None, g: Any = None) -> Any:
         if not isinstance(x, cupy.ndarray):
             x = converted(operator, xp, cupy.asarray, x, params, g)
-        g = listed(cupy.asarray, g)
+        with on(x):
+            return placed(x, params, out, listed(cupy.asarray, g))
+
+    def placed(x: Any, params: tuple[Any, ...], out: Any, g: Any) -> Any:
         for argument, a in zip((*operator.parameters, "g", "out"), (*params, g, out), strict=True):
             if isinstance(a, np.ndarray) or (argument == "out" and not isinstance(a, cupy.ndarray | None)):
                 raise refused_mix(name, argument, a, x)
@@ -58,6 +62,8 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             return fused(x, *arrays) if traced else function.formula(xp, x, arrays)
         dtype = x.real.dtype if which == PENALTY else x.dtype
         check_out(out.shape, out.dtype, shape, dtype)
+        if any(s == 0 and n > 1 for n, s in zip(out.shape, out.strides, strict=True)):
+            raise refused_overlap(name)
         x, arrays = apart(x, out), tuple(apart(p, out) for p in arrays)
         if traced:
             fused_into(out, x, *arrays)
@@ -68,10 +74,17 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
     return call
 
 
+def on(x: Any) -> Any:
+    """Return a context in which CuPy computes where an array is."""
+    return x.device
+
+
 def apart(a: Any, out: Any) -> Any:
     """Return an array as it is if what is written to the output comes after what is read there, else a copy."""
-    same = isinstance(a, cupy.ndarray) and (a.data.ptr, a.strides, a.dtype) == (out.data.ptr, out.strides, out.dtype)
-    return a.copy() if isinstance(a, cupy.ndarray) and not same and cupy.may_share_memory(a, out) else a
+    if not isinstance(a, cupy.ndarray):
+        return a
+    place, place_of_out = ((b.data.ptr, b.shape, b.strides, b.dtype) for b in (a, out))
+    return a.copy() if place != place_of_out and cupy.may_share_memory(a, out) else a
 
 
 class Traced:
@@ -100,4 +113,10 @@ class Traced:
 
 def bind_structured(operator: Any, part: int, cls: type) -> Callable[..., Any]:
     """Return the formula of a structured operator."""
-    return generic.bind_structured(operator, part, cls)
+    formula = generic.bind_structured(operator, part, cls)
+
+    def call(x: Any, *arguments: Any, **named: Any) -> Any:
+        with on(x) if isinstance(x, cupy.ndarray) else contextlib.nullcontext():
+            return formula(x, *arguments, **named)
+
+    return call

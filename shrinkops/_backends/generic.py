@@ -101,7 +101,7 @@ def cast(operator: Any, k: int, xp: Any, p: Any, x: Any) -> Any:
 def check_device(name: str, argument: str, a: Any, x: Any) -> None:
     """Refuse an array that is on another device than x."""
     here, there = (getattr(b, "device", None) for b in (x, a))
-    if here is not None and there is not None and here != there:
+    if here is not None and there is not None and here != there and not isinstance(a, np.generic):
         raise refused_device(name, argument, there, here)
 
 

@@ -93,7 +93,8 @@ def bind(function: Function, lib: Sparse) -> Callable[..., Any]:
         """Return what becomes of the elements that are not stored, if the array can hold it."""
         if lib.complete(entries):
             return 0
-        filling = xp.asarray(lib.filling(entries), dtype=lib.values(entries).dtype)
+        values = lib.values(entries)
+        filling = xp.full_like(values[:0].sum(), lib.filling(entries), dtype=values.dtype)  # where the values are
         rest = function.enter(filling, params)
         if not lib.known(rest) or not math.prod(rest.shape):
             return 0
@@ -114,7 +115,7 @@ def bind(function: Function, lib: Sparse) -> Callable[..., Any]:
 def positions(lib: Sparse, x: Any, shape: tuple[int, ...]) -> Any:
     """Return where the entries of x are in an array, made flat, of a shape that broadcasts to that of x."""
     where = lib.where(x)
-    flat, step = lib.xp.zeros(lib.values(x).shape[0], dtype=int), 1
+    flat, step = lib.xp.zeros_like(lib.values(x), dtype=int), 1
     for n, along in zip(reversed(shape), reversed(where), strict=False):
         flat, step = (flat + step * along if n > 1 else flat), step * n
     return flat
@@ -130,7 +131,7 @@ def elements(lib: Sparse, x: Any, a: Any) -> Any:
     a = lib.listed(lib.tidy(a))
     values, own = lib.values(a), positions(lib, a, a.shape)
     if not values.shape[0]:
-        return lib.xp.full(wanted.shape, lib.filling(a), dtype=values.dtype)
+        return lib.xp.full_like(wanted, lib.filling(a), dtype=values.dtype)
     order = lib.xp.argsort(own)
     k = lib.xp.searchsorted(own[order], wanted).clip(max=values.shape[0] - 1)
     return lib.xp.where(own[order][k] == wanted, values[order][k], lib.filling(a))
