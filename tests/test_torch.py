@@ -483,8 +483,8 @@ def test_exchange_refuses_what_it_cannot_do(torch):
 
 @pytest.fixture
 def backend(torch):
-    """The backend, as it was before its GPU kernels were tried."""
-    from shrinkops._backends import torch as backend
+    """What makes GPU kernels, as it was before they were tried."""
+    from shrinkops._backends import torch_fused as backend
 
     backend.fused.cache_clear()
     yield backend
@@ -515,11 +515,13 @@ def test_one_kernel_for_all_thresholds_and_shapes(torch, help, backend):
 @pytest.fixture
 def as_on_a_gpu(torch, backend, monkeypatch):
     """The road of tensors on a GPU for those on the CPU: no kernels of ours; what is compiled is run step by step."""
+    from shrinkops._backends import torch as whole
+
     compiled = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f, dynamic, options: compiled(f, dynamic=dynamic, backend="eager"))
-    monkeypatch.setattr(backend, "FUSED", ("cpu",))
-    monkeypatch.setattr(backend, "on_kernel", lambda *arguments: None)
-    monkeypatch.setattr(backend, "evaluated_by", lambda *arguments: NotImplemented)
+    monkeypatch.setattr(whole, "FUSED", ("cpu",))
+    monkeypatch.setattr(whole, "on_kernel", lambda *arguments: None)
+    monkeypatch.setattr(whole, "evaluated_by", lambda *arguments: NotImplemented)
     return backend
 
 
