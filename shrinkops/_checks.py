@@ -134,17 +134,21 @@ def check_shapes(operator: Any, x: Any, params: Sequence[Any], g: Any = None) ->
     """
     named = zip(("x", *operator.parameters), (x, *params), strict=True)
     shapes = {argument: tuple(getattr(a, "shape", ())) for argument, a in named}
-    whole: Any = ()
-    if not all(map(known, shapes.values())):
-        whole = None
-    for argument, shape in shapes.items() if whole is not None else ():
-        padded, others = ((1,) * (max(len(shape), len(whole)) - len(a)) + a for a in (shape, whole))
-        if any(n != m and 1 not in (n, m) for n, m in zip(padded, others, strict=True)):
-            msg = f"{operator.__name__}: {argument} must broadcast with the shape {whole}, got shape {shape}"
-            raise ValueError(msg)
-        whole = tuple(m if n == 1 else n for n, m in zip(padded, others, strict=True))
+    whole = joined(operator.__name__, shapes) if all(map(known, shapes.values())) else None
     if g is not None:
         check_cotangent(operator.__name__, g, x, whole)
+    return whole
+
+
+def joined(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the shape to which shapes broadcast, which are those of arguments."""
+    whole: tuple[int, ...] = ()
+    for argument, shape in shapes.items():
+        padded, others = ((1,) * (max(len(shape), len(whole)) - len(a)) + a for a in (shape, whole))
+        if any(n != m and 1 not in (n, m) for n, m in zip(padded, others, strict=True)):
+            msg = f"{name}: {argument} must broadcast with the shape {whole}, got shape {shape}"
+            raise ValueError(msg)
+        whole = tuple(m if n == 1 else n for n, m in zip(padded, others, strict=True))
     return whole
 
 

@@ -24,6 +24,8 @@ import array_api_compat.torch as xp
 
 from ._backends.torch import PLAIN, transformed, unseen
 
+TENSORS = (torch.Tensor, torch.fx.Proxy, torch.fx.Node)  # the last two stand for one in a graph
+
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any: ...  # the layers of the registry
@@ -235,7 +237,7 @@ def _shrunk(layer: Shrinkage | type[Shrinkage], x: Any, values: list[Any], learn
     """Apply a layer's operator with parameters along dimension 1, those that are learnt inside the domain."""
     operator = layer.operator
     if isinstance(x, torch.fx.Proxy):  # what is learnt or an array becomes a node of its own
-        tensors = any(isinstance(p, torch.Tensor | torch.fx.Proxy) for p in values)
+        tensors = any(isinstance(p, TENSORS) for p in values)
         return torch.ops.shrinkops.shrink(*_as_one(operator, x, values, learnt)) if tensors else operator(x, *values)
     if not isinstance(x, torch.Tensor):
         msg = f"{class_name(operator)}: input must be a torch.Tensor, got {type_name(x)}"
@@ -249,7 +251,7 @@ def _shrunk(layer: Shrinkage | type[Shrinkage], x: Any, values: list[Any], learn
 
 def _as_one(operator: Operator, x: Any, values: list[Any], learnt: list[int]) -> tuple[Any, ...]:
     """Return the arguments of the operation of PyTorch's that is every layer."""
-    places = [k for k, v in enumerate(values) if not isinstance(v, float | int)]
+    places = [k for k, v in enumerate(values) if isinstance(v, TENSORS)]
     numbers = [0.0 if k in places else float(v) for k, v in enumerate(values)]
     return operator.__name__, x, numbers, [values[k] for k in places], places, learnt
 

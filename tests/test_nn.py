@@ -505,7 +505,7 @@ def test_symbolic_trace():
         shrinkops.tanhshrink,
     ]
     torch.testing.assert_close(traced(x), layer(x), rtol=0, atol=0)
-    for layer in (nn.Firmshrink(0.25, 1.0, learnable="high"), nn.Softshrink([0.25, 0.5], num_parameters=2)):
+    for layer in (nn.Firmshrink(np.float32(0.25), 1.0, learnable="high"), nn.Softshrink([0.25, 0.5], num_parameters=2)):
         whole = torch.nn.Sequential(layer)
         traced, x = torch.fx.symbolic_trace(whole), torch.randn(3, 2, 4)
         torch.testing.assert_close(traced(x), whole(x), rtol=0, atol=0)
