@@ -189,9 +189,11 @@ def refused_device(name: str, argument: str, device: Any, x_device: Any) -> Type
     return TypeError(f"{name}: x is on {x_device} but {argument} is on {device}")
 
 
-def refused_overlap(name: str) -> ValueError:
-    """Return the error for an output of which elements share their memory."""
-    return ValueError(f"{name}: out must not have elements that share their memory")
+def check_strides(name: str, shape: Sequence[int], strides: Sequence[int]) -> None:
+    """Refuse an output of which elements share their memory."""
+    if any(s == 0 and n > 1 for n, s in zip(shape, strides, strict=True)):
+        msg = f"{name}: out must not have elements that share their memory"
+        raise ValueError(msg)
 
 
 def refused_out(name: str, x: Any, which: str = "") -> TypeError:

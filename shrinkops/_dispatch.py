@@ -245,10 +245,11 @@ class Operator(Function):
 
     def checked_cotangent(self, cls: type, x: Any, g: Any) -> type:
         """Return the type that decides the backend, now that a cotangent has come."""
-        array = _backends.is_array(g)
-        if not array and not isinstance(g, numbers.Number | np.generic):
+        if _backends.is_array(g):
+            return self._joined(cls, x, "g", g)
+        if not isinstance(g, numbers.Number | np.generic):
             raise refused_type(self.__name__, "g", g)
-        return self._joined(cls, x, "g", g) if array else cls
+        return cls
 
     def _complete(self, params: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         """Return all parameters in the order of the signature."""

@@ -1294,6 +1294,19 @@ def test_penalty_that_has_no_closed_form():
             _ = operator.penalty
 
 
+@pytest.mark.dtypes("working")
+@pytest.mark.libraries(broadcasts=True)
+def test_the_largest_numbers(operator, library, dtype, help):
+    """Nothing that an exponential makes small again overflows before."""
+    top = np.finfo(dtype).max
+    plain = np.array([top, -top, top / 2, np.sqrt(top), top / 1e4], dtype)
+    x, p = library.array(plain, dtype), help.example(operator)
+    more = tuple(a * 8**k for k, a in enumerate(p, 1))
+    for params in (p, more) if help.accepts(operator, more) else (p,):
+        help.same(library, operator(x, *params), operator(plain, *params))
+        help.same(library, operator.derivative(x, *params), operator.derivative(plain, *params))
+
+
 @pytest.mark.core
 @pytest.mark.dtypes("real")
 def test_numbers_take_the_dtype_of_a_threshold(thresholding, library, dtype, help):

@@ -382,6 +382,8 @@ def test_bad_targets(noisy, capsys):
     assert "nowhere/out.npy: there is no folder" in refused(capsys, "denoise", "in.npy", "-o", "nowhere/out.npy")
     assert "folder.npy: is a folder" in refused(capsys, "denoise", "in.npy", "-o", "folder.npy")
     assert "nowhere/p.png: there is no folder" in refused(capsys, "-o", "nowhere/p.png")
+    assert "is not the name of a file" in refused(capsys, "-o", "a\0b.png", status=2)
+    assert "is not the name of a file" in refused(capsys, "denoise", "in.npy", "--picture", "a\0b.png", status=2)
 
 
 @pytest.mark.parametrize("module", ["pywt", "matplotlib"])
@@ -505,6 +507,17 @@ def test_refusals_of_the_library(noisy):
     for name in shrinkops.OPERATORS.keys() - OPERATORS.keys():
         with pytest.raises(ValueError, match=f"requires an odd operator, .* got {name}"):
             denoise(noisy, shrinkops.OPERATORS[name])
+
+
+def test_rules_stay_on_a_device():
+    import array_api_strict as xp
+
+    device = xp.Device("device1")
+    x = xp.asarray(np.linspace(-3.0, 4.0, 8), device=device)
+    level = noise_level(x)
+    assert level.device == device
+    np.testing.assert_allclose(float(level), noise_level(np.linspace(-3.0, 4.0, 8)))
+    assert AtThreshold(OPERATORS["tanhshrink"], 0.5)(x).device == device
 
 
 def test_noise_level():

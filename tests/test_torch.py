@@ -584,6 +584,10 @@ def test_what_a_gpu_is_given(torch, as_on_a_gpu, monkeypatch):
     assert (first, second) == ((True, torch.float16), (False, torch.float32))
     assert (half.device.type, half.item()) == ("cpu", float(np.float16(1 / 3)))
     assert single.item() == float(np.float32(1 / 3))
+    monkeypatch.undo()
+    sixteens = as_on_a_gpu.fused(shrinkops.softshrink, True, "of a length that is not")
+    with pytest.raises(RuntimeError, match="16"):
+        sixteens(torch.ones(7), (torch.tensor(0.5),))
     assert not as_on_a_gpu.have_memory(torch.ones(0))
     assert not as_on_a_gpu.have_memory(torch.ones(3, device="meta"))
 
@@ -596,7 +600,7 @@ def test_one_kernel_however_long_the_formula_is(torch, help, backend, name):
 
     operator = shrinkops.OPERATORS[name]
     metrics.reset()
-    x, p = points(torch, "float64"), help.example(operator)
+    x, p = points(torch, "float32"), help.example(operator)
     torch.testing.assert_close(backend.in_one_kernel(operator, x, p, None), operator(x, *p))
     assert metrics.generated_kernel_count == 1
 

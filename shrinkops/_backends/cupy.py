@@ -11,7 +11,7 @@ import cupy
 import numpy as np
 
 from .. import _formula
-from .._checks import check_out, check_shapes, refused_mix, refused_overlap
+from .._checks import check_out, check_shapes, check_strides, refused_mix
 from . import PENALTY, generic
 from .generic import cast, check_device, converted, listed
 
@@ -62,8 +62,7 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             return fused(x, *arrays) if traced else function.formula(xp, x, arrays)
         dtype = x.real.dtype if which == PENALTY else x.dtype
         check_out(out.shape, out.dtype, shape, dtype)
-        if any(s == 0 and n > 1 for n, s in zip(out.shape, out.strides, strict=True)):
-            raise refused_overlap(name)
+        check_strides(name, out.shape, out.strides)
         x, arrays = apart(x, out), tuple(apart(p, out) for p in arrays)
         if traced:
             fused_into(out, x, *arrays)

@@ -17,11 +17,11 @@ from .._checks import (
     check_cotangent,
     check_out,
     check_shapes,
+    check_strides,
     refused_device,
     refused_dtype,
     refused_mix,
     refused_out,
-    refused_overlap,
     refused_type,
 )
 from .._dispatch import OPERATORS
@@ -103,8 +103,8 @@ def bind(function: Function, cls: type) -> Callable[..., Any]:
             raise refused_mix(name, "out", out, x, ", which is sparse")
         if out.device != x.device:
             raise refused_device(name, "out", out.device, x.device)
-        if not is_compiling() and any(s == 0 and n > 1 for n, s in zip(out.shape, out.stride(), strict=True)):
-            raise refused_overlap(name)
+        if not is_compiling():
+            check_strides(name, out.shape, out.stride())
         check_out(out.shape, out.dtype, shape_of(x, params), x.dtype.to_real() if which == PENALTY else x.dtype)
         if is_compiling() or out.is_conj() or out.is_neg() or on_kernel(function, x, params, out, None) is None:
             return out.copy_(evaluated(x, params, None, False))
